@@ -1,0 +1,1 @@
+"""What exists: Dagster assets, a module for each layer of the lake."""

@@ -1,0 +1,176 @@
+"""apportion.yaml as typed settings."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import ConfigurationError
+
+DEFAULT_CONFIGURATION = "apportion.yaml"
+BILL_KINDS = ("aws-cur",)
+USAGE_KINDS = ("dcgm-files", "litellm")
+
+_ENVIRONMENT_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def _source_name(name: str) -> str:
+    # The name is a folder, a Delta partition and part of every charge key.
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
+        raise ValueError("a source name has lower-case letters, digits, '-' and '_' only, 63 at most")
+    return name
+
+
+SourceName = Annotated[str, AfterValidator(_source_name)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Source(_Part):
+    name: SourceName
+    location: Path | None = None
+    files: tuple[Path, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_place(self) -> _Source:
+        if (self.location is None) == (not self.files):
+            raise ValueError("give either 'location' (a folder laid out as delivered) or 'files'")
+        return self
+
+
+class BillSource(_Source):
+    """A bill: where a vendor's cost export lies."""
+
+    kind: Literal["aws-cur"]
+
+
+class UsageSource(_Source):
+    """A usage source: where telemetry or a log lies."""
+
+    kind: Literal["dcgm-files", "litellm"]
+
+
+class AcceptedDifference(_Part):
+    """A mismatch between a delivery and its control total that the user knows of and accepts (CONTRACTS.md §3)."""
+
+    source: SourceName
+    period: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+    currency: str
+    cost: Literal["BilledCost", "EffectiveCost", "ListCost", "ContractedCost"]
+    amount: Decimal
+    reason: str
+
+
+class Settings(_Part):
+    """The whole configuration; relative paths are taken from the file's own folder."""
+
+    lake: Path
+    rules: Path | None = None
+    as_of: datetime | None = None
+    bills: tuple[BillSource, ...] = ()
+    usage: tuple[UsageSource, ...] = ()
+    accepted_differences: tuple[AcceptedDifference, ...] = ()
+    file: Path
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Settings:
+        names = [source.name for source in (*self.bills, *self.usage)]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"each source needs a name of its own; given twice: {', '.join(doubled)}")
+        return self
+
+    def now(self) -> datetime:
+        """The moment the figures are as of, naive and in UTC: ``as_of``, or the clock where none is configured."""
+        moment = self.as_of or datetime.now(UTC)
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+    def bill(self, name: str) -> BillSource:
+        """The bill called ``name``. Raises KeyError for a name that isn't configured."""
+        return {bill.name: bill for bill in self.bills}[name]
+
+
+def configuration_path() -> Path:
+    """The configuration file in force: ``APPORTION_CONFIG``, else ``apportion.yaml`` in the working directory."""
+    return Path(os.environ.get("APPORTION_CONFIG", DEFAULT_CONFIGURATION))
+
+
+def load_settings(path: Path) -> Settings:
+    """Read a configuration file.
+
+    Raises ConfigurationError naming the file and each entry that can't be used.
+    """
+    if not path.is_file():
+        raise ConfigurationError(
+            "The configuration file doesn't exist.",
+            where=str(path),
+            remedy="give --config FILE or set APPORTION_CONFIG; README.md shows a small configuration",
+        )
+    try:
+        content = yaml.safe_load(_with_environment(path.read_text(encoding="utf-8"), path))
+    except yaml.YAMLError as error:
+        raise ConfigurationError("The configuration is not valid YAML.", where=str(path), found=str(error)) from error
+    if not isinstance(content, dict):
+        raise ConfigurationError("The configuration is empty.", where=str(path), expected="at least 'lake:' and 'bills:'")
+    folder = path.resolve().parent
+    try:
+        return Settings.model_validate({**_with_absolute_paths(content, folder), "file": path.resolve()})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(step) for step in problem['loc']) or 'top level'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise ConfigurationError(
+            "The configuration can't be used.",
+            where=str(path),
+            found=problems,
+            expected=f"bills of kind {', '.join(BILL_KINDS)}; usage of kind {', '.join(USAGE_KINDS)}",
+            remedy="correct the entries named above",
+        ) from error
+
+
+def _with_environment(text: str, path: Path) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ConfigurationError(
+                f"The configuration uses ${{{name}}}, which isn't set.", where=str(path), remedy=f"export {name}=…"
+            )
+        return os.environ[name]
+
+    return _ENVIRONMENT_VARIABLE.sub(value, text)
+
+
+def _with_absolute_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def absolute(value: Any) -> Any:
+        return folder / Path(value).expanduser() if isinstance(value, str) else value
+
+    def source(entry: Any) -> Any:
+        if not isinstance(entry, dict):
+            return entry
+        placed = dict(entry)
+        if "location" in placed:
+            placed["location"] = absolute(placed["location"])
+        if isinstance(placed.get("files"), list):
+            placed["files"] = [absolute(file) for file in placed["files"]]
+        return placed
+
+    result = dict(content)
+    for key in ("lake", "rules"):
+        if result.get(key) is not None:
+            result[key] = absolute(result[key])
+    for key in ("bills", "usage"):
+        if isinstance(result.get(key), list):
+            result[key] = [source(entry) for entry in result[key]]
+        elif result.get(key) is None:
+            result.pop(key, None)
+    return result

@@ -1,0 +1,60 @@
+"""Errors for the person who reads them at 3 a.m.: what is wrong, where, what was expected and found, what to do."""
+
+from __future__ import annotations
+
+
+class ApportionError(Exception):
+    """A problem that a person has to act on.
+
+    ``exit_code`` is what the command line ends with: 2 for words we can't follow (configuration, rules), 3 for a
+    delivery or table that was refused, 4 for a period that could not be published.
+    """
+
+    exit_code = 1
+
+    def __init__(self, problem: str, *, where: str = "", expected: str = "", found: str = "", remedy: str = "") -> None:
+        self.problem = problem
+        self.where = where
+        self.expected = expected
+        self.found = found
+        self.remedy = remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = (
+            ("where", self.where),
+            ("expected", self.expected),
+            ("found", self.found),
+            ("what to do", self.remedy),
+        )
+        return "\n".join([self.problem, *(f"  {label}: {text}" for label, text in parts if text)])
+
+
+class ConfigurationError(ApportionError):
+    """The configuration can't be used."""
+
+    exit_code = 2
+
+
+class RuleError(ApportionError):
+    """The allocation rules or dimensions can't be used."""
+
+    exit_code = 2
+
+
+class DeliveryError(ApportionError):
+    """What a source delivered was refused."""
+
+    exit_code = 3
+
+
+class AuditFailed(ApportionError):
+    """Rows that were about to be committed failed an audit; nothing was committed."""
+
+    exit_code = 3
+
+
+class PublicationError(ApportionError):
+    """A period could not be published; readers keep its previous figures."""
+
+    exit_code = 4

@@ -1,0 +1,1 @@
+"""The lakehouse on disk: landing, Delta tables, audits, publications, locks."""

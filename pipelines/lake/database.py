@@ -1,0 +1,51 @@
+"""DuckDB sessions that give the same rows on every machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import duckdb
+
+SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
+DEFAULT_MEMORY = "2GB"
+
+
+def connect(*, scratch: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory session with apportion's macros and bounded memory, spilling to ``scratch``.
+
+    ``APPORTION_THREADS`` and ``APPORTION_MEMORY`` bound it further. Time zone, collation and order are pinned because
+    rows must not depend on the machine's own.
+    """
+    connection = duckdb.connect(":memory:")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET default_collation = 'binary'")
+    connection.execute("SET preserve_insertion_order = true")
+    connection.execute(f"SET memory_limit = {literal(os.environ.get('APPORTION_MEMORY', DEFAULT_MEMORY))}")
+    if threads := os.environ.get("APPORTION_THREADS"):
+        connection.execute(f"SET threads = {int(threads)}")
+    if scratch is not None:
+        connection.execute(f"SET temp_directory = {literal(scratch)}")
+    create_macros(connection)
+    return connection
+
+
+def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the macros of ``sql/macros`` in the session's current schema."""
+    for macro in sorted((SQL_FOLDER / "macros").glob("*.sql")):
+        connection.execute(macro.read_text(encoding="utf-8"))
+
+
+def literal(value: str | Path) -> str:
+    """A SQL text literal."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def file_list(files: list[Path] | tuple[Path, ...]) -> str:
+    """A SQL list of file names, for ``read_parquet``."""
+    return "[" + ", ".join(literal(file) for file in files) + "]"

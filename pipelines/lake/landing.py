@@ -1,0 +1,174 @@
+"""Landing: what a source delivered, byte for byte, kept for good.
+
+A delivery is copied into ``landing/<source>/<period>/.<version>.partial`` and renamed to ``<version>`` once every byte and
+its ``delivery.json`` are on disk, so a folder without the leading dot is always whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import DeliveryError
+from pipelines.lake.locks import exclusive
+from pipelines.lake.paths import Lake
+from pipelines.sources.deliveries import DeliveredFile, Delivery
+
+_RECORD = "delivery.json"
+_NEWEST = "newest"
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """A landed data file: where it lies, the name it was delivered under, its SHA-256."""
+
+    path: Path
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class LandedDelivery:
+    """A delivery in landing. ``token`` names its content: version and the hash of every file."""
+
+    source_name: str
+    source_kind: str
+    period: str
+    version: str
+    signature: str
+    token: str
+    files: tuple[LandedFile, ...]
+    details: Mapping[str, str]
+
+
+def land(lake: Lake, delivery: Delivery) -> tuple[LandedDelivery, bool]:
+    """Copy a delivery into landing and make it the newest of its period; the flag tells whether anything was copied.
+
+    Raises DeliveryError when a file changed while it was read, or when the same version now has other bytes.
+    """
+    folder = lake.landing / delivery.source_name / delivery.period
+    with exclusive(lake.locks / f"landing.{delivery.source_name}.lock"):
+        landed = newest(lake, delivery.source_name, delivery.period)
+        if landed and landed.signature == delivery.signature:
+            return landed, False
+        target = folder / delivery.version
+        if target.exists():
+            _refuse_other_bytes(target, delivery)
+            _write_signature(target, delivery)
+            copied = False
+        else:
+            _copy(delivery, folder / f".{delivery.version}.partial", target)
+            copied = True
+        _point_to(folder, delivery.version)
+        return _read(target), copied
+
+
+def newest(lake: Lake, source_name: str, period: str) -> LandedDelivery | None:
+    """The newest landed delivery of a period, or None where there is none."""
+    folder = lake.landing / source_name / period
+    pointer = folder / _NEWEST
+    if not pointer.is_file():
+        return None
+    return _read(folder / pointer.read_text(encoding="utf-8").strip())
+
+
+def landed_periods(lake: Lake, source_name: str) -> list[str]:
+    """The periods (billing periods or days) of which the source has a delivery in landing, in order."""
+    folder = lake.landing / source_name
+    return sorted(pointer.parent.name for pointer in folder.glob(f"*/{_NEWEST}"))
+
+
+def _copy(delivery: Delivery, partial: Path, target: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    hashes = {file.name: _copy_file(file, partial / file.name, delivery) for file in delivery.all_files}
+    record = {
+        "source_name": delivery.source_name,
+        "source_kind": delivery.source_kind,
+        "period": delivery.period,
+        "version": delivery.version,
+        "signature": delivery.signature,
+        "files": [{"name": file.name, "size": file.size, "sha256": hashes[file.name]} for file in delivery.files],
+        "manifest": delivery.manifest.name if delivery.manifest else None,
+        "details": dict(sorted(delivery.details.items())),
+    }
+    write_durably(partial / _RECORD, json.dumps(record, indent=1, ensure_ascii=False))
+    os.rename(partial, target)
+
+
+def _copy_file(file: DeliveredFile, target: Path, delivery: Delivery) -> str:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with file.path.open("rb") as source, target.open("wb") as copy:
+        while block := source.read(1 << 20):
+            digest.update(block)
+            copy.write(block)
+        copy.flush()
+        os.fsync(copy.fileno())
+    size = target.stat().st_size
+    if size != file.size:
+        raise DeliveryError(
+            "A delivered file changed while it was being read.",
+            where=f"source {delivery.source_name}, period {delivery.period}, file {file.path}",
+            expected=f"{file.size:,} bytes, as when the delivery was listed",
+            found=f"{size:,} bytes",
+            remedy="run again once the export has finished writing",
+        )
+    return digest.hexdigest()
+
+
+def _refuse_other_bytes(target: Path, delivery: Delivery) -> None:
+    record = _read(target)
+    for landed, delivered in zip(record.files, delivery.files, strict=True):
+        with delivered.path.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != landed.sha256:
+            raise DeliveryError(
+                "A delivery that has landed before now has other bytes under the same version.",
+                where=f"source {delivery.source_name}, period {delivery.period}, version {delivery.version}, "
+                f"file {delivered.name}",
+                expected=f"SHA-256 {landed.sha256}",
+                found=f"SHA-256 {found}",
+                remedy="ask whoever rewrote the file; a corrected export has a new execution id in its manifest",
+            )
+
+
+def _write_signature(target: Path, delivery: Delivery) -> None:
+    record = json.loads((target / _RECORD).read_text(encoding="utf-8"))
+    write_durably(target / _RECORD, json.dumps({**record, "signature": delivery.signature}, indent=1, ensure_ascii=False))
+
+
+def _point_to(folder: Path, version: str) -> None:
+    write_durably(folder / _NEWEST, version)
+
+
+def _read(folder: Path) -> LandedDelivery:
+    record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    files = tuple(LandedFile(folder / file["name"], file["name"], file["sha256"]) for file in record["files"])
+    content = "\n".join([record["version"], *(f"{file.name} {file.sha256}" for file in files)])
+    return LandedDelivery(
+        source_name=record["source_name"],
+        source_kind=record["source_kind"],
+        period=record["period"],
+        version=record["version"],
+        signature=record["signature"],
+        token=hashlib.sha256(content.encode()).hexdigest(),
+        files=files,
+        details=record["details"],
+    )
+
+
+def write_durably(file: Path, text: str) -> None:
+    """Write a small file so that it is either the old one or the whole new one, whatever happens."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    with partial.open("w", encoding="utf-8") as content:
+        content.write(text)
+        content.flush()
+        os.fsync(content.fileno())
+    os.replace(partial, file)

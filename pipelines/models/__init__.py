@@ -1,0 +1,1 @@
+"""Loads sql/: table contracts, SQL models, and the steps that build tables from them."""

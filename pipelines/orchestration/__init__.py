@@ -1,0 +1,1 @@
+"""All that knows Dagster, apart from the assets themselves."""
