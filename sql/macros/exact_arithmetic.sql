@@ -1,0 +1,83 @@
+-- What a number has behind its point, in units of the 18th place: a BIGINT with the number's sign.
+CREATE OR REPLACE MACRO fraction_units(number) AS
+    CAST(
+        CAST(CAST(number AS DECIMAL(38,18)) - trunc(CAST(number AS DECIMAL(38,18))) AS DECIMAL(18,18))
+        * CAST(1000000000000000000 AS DECIMAL(19,0))
+        AS BIGINT
+    );
+
+-- What a number has before its point, towards zero. Up to 18 digits, so that its product with a share is exact.
+CREATE OR REPLACE MACRO whole_part(number) AS
+    CAST(trunc(CAST(number AS DECIMAL(38,18))) AS DECIMAL(18,0));
+
+-- A number with at most 18 places as a whole number of units of its 18th place, exactly.
+-- The whole and the fraction go apart: a cast to HUGEINT rounds, and decimal times 10^18 passes 38 digits.
+CREATE OR REPLACE MACRO exact_units(number) AS
+    CAST(trunc(CAST(number AS DECIMAL(38,18))) AS HUGEINT) * 1000000000000000000::HUGEINT
+    + CAST(fraction_units(number) AS HUGEINT);
+
+-- R(fraction * share / 10^18) of CONTRACTS.md §5: what of a fraction (units of the 18th place, BIGINT) the parts up to
+-- a cumulative share (BIGINT of 10^18) hold, rounded half away from zero. Limbs of 10^9 keep every step inside BIGINT.
+CREATE OR REPLACE MACRO cumulative_fraction(fraction, share) AS
+    (fraction // 1000000000) * (share // 1000000000)
+    + (
+        (fraction // 1000000000) * (share % 1000000000)
+        + (fraction % 1000000000) * (share // 1000000000)
+        + (
+            (fraction % 1000000000) * (share % 1000000000)
+            + CASE WHEN fraction < 0 THEN -500000000000000000 ELSE 500000000000000000 END
+        ) // 1000000000
+    ) // 1000000000;
+
+-- One part of an amount: R(amount * share_through / 10^18) - R(amount * share_before / 10^18), exact for amounts up to
+-- 10^18. The amount comes as whole_part() and fraction_units(), which are made once for a charge, not once for a part.
+CREATE OR REPLACE MACRO split_amount(whole, fraction, share_before, share_through) AS
+    CAST(
+        whole * (CAST(share_through - share_before AS DECIMAL(19,0)) * CAST('0.000000000000000001' AS DECIMAL(18,18)))
+        AS DECIMAL(38,18)
+    )
+    + CAST(cumulative_fraction(fraction, share_through) - cumulative_fraction(fraction, share_before) AS DECIMAL(19,0))
+    * CAST('0.000000000000000001' AS DECIMAL(18,18));
+
+-- floor(10^18 * multiplier * part / (whole * divisor)); all HUGEINT, from 0 to 10^32, part <= whole, both divisors > 0.
+-- Long division in digits of 10^5: after each digit the remainder by `whole`, then the one by `divisor`, is carried on,
+-- so that no step passes 2 * 10^37. The eighteen zeros are a factor of 1000 and three digits (the places 0).
+-- The operands travel inside the list: DuckDB 1.5's list_reduce mixes up rows when its lambda reads a column and the
+-- lists differ in length.
+CREATE OR REPLACE MACRO share_floor(multiplier, part, whole, divisor) AS
+    list_reduce(
+        list_transform(
+            list_filter(
+                [
+                    100000000000000000000000000000000000::HUGEINT, 1000000000000000000000000000000::HUGEINT,
+                    10000000000000000000000000::HUGEINT, 100000000000000000000::HUGEINT, 1000000000000000::HUGEINT,
+                    10000000000::HUGEINT, 100000::HUGEINT, 1::HUGEINT, 0::HUGEINT, 0::HUGEINT, 0::HUGEINT
+                ],
+                lambda place: place <= 1000 * multiplier
+            ),
+            lambda place: {
+                'parts': part * CASE WHEN place = 0 THEN 0::HUGEINT ELSE ((1000 * multiplier) // place) % 100000 END,
+                'whole': whole, 'divisor': divisor,
+                'quotient': 0::HUGEINT, 'rest_of_whole': 0::HUGEINT, 'rest_of_divisor': 0::HUGEINT
+            }
+        ),
+        lambda state, next: {
+            'parts': 0::HUGEINT, 'whole': next.whole, 'divisor': next.divisor,
+            'quotient':
+                state.quotient * 100000
+                + (
+                    state.rest_of_divisor * 100000
+                    + (state.rest_of_whole * 100000 + next.parts) // next.whole
+                ) // next.divisor,
+            'rest_of_whole': (state.rest_of_whole * 100000 + next.parts) % next.whole,
+            'rest_of_divisor':
+                (
+                    state.rest_of_divisor * 100000
+                    + (state.rest_of_whole * 100000 + next.parts) // next.whole
+                ) % next.divisor
+        },
+        {
+            'parts': 0::HUGEINT, 'whole': 1::HUGEINT, 'divisor': 1::HUGEINT,
+            'quotient': 0::HUGEINT, 'rest_of_whole': 0::HUGEINT, 'rest_of_divisor': 0::HUGEINT
+        }
+    ).quotient;
