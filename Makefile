@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh machine with Python 3.11+, make and git: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check dagster bench lock clean
+
+demo: $(VENV)/.installed
+	$(BIN)/apportion demo
+
+test: check
+	$(BIN)/pytest -n 2 --dist loadfile
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+dagster: $(VENV)/.installed
+	$(BIN)/python -m pipelines.orchestration.user_interface
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
+
+# Hashed requirements without registry addresses, so that any mirror serves them.
+lock: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--no-emit-find-links --no-strip-extras --extra development --python-version 3.11 \
+		pyproject.toml requirements.build.in --output-file requirements.lock
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf lake demo-data .bench

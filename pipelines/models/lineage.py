@@ -1,0 +1,160 @@
+"""What every partition is made from, told by name and content.
+
+An input is named ``landing/<source>/<period>``, ``<table>/<partition>``, ``rules`` or ``dimensions``, and its content by a token. A
+partition's own token is the hash of its inputs' tokens and of the code, so it is known before anything is read: a
+partition whose token is already in place needs no work, and a publication can tell whether its tables were built from
+the same inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import date, timedelta
+from functools import cache
+from pathlib import Path
+
+from pipelines.allocation.rules import RuleSet, load_rule_set
+from pipelines.config import Settings, UsageSource
+from pipelines.errors import ConfigurationError
+from pipelines.lake.database import SQL_FOLDER, connect, file_list
+from pipelines.lake.landing import landed_periods, newest
+from pipelines.lake.paths import Lake, partition_path
+from pipelines.lake.tables import TableFile, table_files
+from pipelines.models.contracts import Scope, TableContract, contracts
+
+USAGE_TABLE_OF_KIND = {"dcgm-files": "usage.gpu_hours", "litellm": "usage.tokens"}
+
+
+@cache
+def code_fingerprint() -> str:
+    """SHA-256 over apportion's own Python and SQL, mappings included: other code may give other rows."""
+    digest = hashlib.sha256()
+    for folder, pattern in ((Path(__file__).resolve().parents[1], "*.py"), (SQL_FOLDER, "*.*")):
+        for file in sorted(folder.rglob(pattern)):
+            digest.update(f"{file.relative_to(folder)}\n".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def build_token(contract: TableContract, partition: Mapping[str, str], inputs: Mapping[str, str]) -> str:
+    """Forty hex digits that name everything the partition's rows are made from."""
+    lines = [contract.table, partition_path(partition), code_fingerprint()]
+    lines += [f"{name} {token}" for name, token in sorted(inputs.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:40]
+
+
+def month_of(period_or_day: str) -> str:
+    """``2026-10`` for a billing period or a day of it."""
+    return period_or_day[:7]
+
+
+def days_of(period: str) -> list[str]:
+    """Every UTC day of a billing period."""
+    first = date.fromisoformat(f"{period}-01")
+    following = (first + timedelta(days=31)).replace(day=1)
+    return [str(first + timedelta(days=number)) for number in range((following - first).days)]
+
+
+class Lineage:
+    """The lake's state as one step sees it: the current files, the newest deliveries, the rules in force.
+
+    Made anew for each step; within it every table is listed once.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.lake = Lake(settings.lake)
+        self._files: dict[str, list[TableFile]] = {}
+        self._rule_set: RuleSet | None = None
+
+    @property
+    def rule_set(self) -> RuleSet:
+        """The rules and dimensions in force; none at all where no rules are configured. Raises RuleError."""
+        if self._rule_set is None:
+            self._rule_set = load_rule_set(self.settings.rules)
+        return self._rule_set
+
+    def files(self, table: str) -> list[TableFile]:
+        """The table's current files."""
+        if table not in self._files:
+            self._files[table] = table_files(self.lake, contracts()[table])
+        return self._files[table]
+
+    def file(self, contract: TableContract, partition: Mapping[str, str]) -> TableFile | None:
+        """The partition's current file, or None before it was built."""
+        return next((file for file in self.files(contract.table) if file.partition == partition), None)
+
+    def usage_sources(self, table: str) -> list[UsageSource]:
+        """The configured sources whose facts make a usage table."""
+        return [source for source in self.settings.usage if USAGE_TABLE_OF_KIND[source.kind] == table]
+
+    def watermark(self, source_name: str) -> str:
+        """The newest landed day of a usage source, or the empty text before anything landed."""
+        return max(landed_periods(self.lake, source_name), default="")
+
+    def input_files(self, contract: TableContract, partition: Mapping[str, str], table: str) -> list[TableFile]:
+        """The files of one input table that a partition is made from, by the scope its contract declares."""
+        chosen = self._selector(contract.inputs[table], contract, partition)
+        return [file for file in self.files(table) if chosen(file.partition)]
+
+    def inputs(self, contract: TableContract, partition: Mapping[str, str]) -> dict[str, str]:
+        """Everything the partition would be made from now: name to token."""
+        result: dict[str, str] = {}
+        for name in contract.inputs:
+            if name == "landing":
+                result |= self._landing(contract, partition)
+            elif name == "rules":
+                result[name] = self.rule_set.fingerprint
+            elif name == "dimensions":
+                result[name] = self.rule_set.dimensions.fingerprint
+            elif name == "watermarks":
+                result |= {f"watermark/{source.name}": self.watermark(source.name) for source in self.settings.usage}
+            elif name == "accepted_differences":
+                result[name] = repr(sorted(map(repr, self.settings.accepted_differences)))
+            else:
+                for file in self.input_files(contract, partition, name):
+                    result[f"{name}/{partition_path(file.partition)}"] = file.token
+        return result
+
+    def _landing(self, contract: TableContract, partition: Mapping[str, str]) -> dict[str, str]:
+        if "x_Day" in partition:
+            names, period = [source.name for source in self.settings.usage], partition["x_Day"]
+            if contract.table in USAGE_TABLE_OF_KIND.values():
+                names = [source.name for source in self.usage_sources(contract.table)]
+        else:
+            names = [partition.get("x_SourceName") or partition["source_name"]]
+            period = partition.get("x_BillingPeriod") or partition["billing_period"]
+        landed = {name: newest(self.lake, name, period) for name in names}
+        return {f"landing/{name}/{period}": delivery.token for name, delivery in landed.items() if delivery}
+
+    def _selector(
+        self, scope: Scope, contract: TableContract, partition: Mapping[str, str]
+    ) -> Callable[[Mapping[str, str]], bool]:
+        column = contract.period_column()
+        own = partition[column] if column else ""
+        if scope == "all":
+            return lambda candidate: True
+        if scope in ("period", "day"):
+            return lambda candidate: own in candidate.values()
+        if scope == "source_period":
+            return lambda candidate: set(partition.values()) <= set(candidate.values())
+        if scope == "month":
+            return lambda candidate: candidate["x_Day"].startswith(own)
+        if scope == "charged_days":
+            first, last = self._charged_days(own)
+            return lambda candidate: first <= candidate["x_Day"] <= last
+        raise ConfigurationError(f"{contract.table} has an input of unknown scope {scope}.", where=str(contract.file))
+
+    def _charged_days(self, period: str) -> tuple[str, str]:
+        """From the first day that the period's bill charges for to the period's last day.
+
+        A correction reaches back; a prepaid year reaches past the period, but nothing is measured there yet.
+        """
+        files = [file.path for file in self.files("billing.charges") if file.partition["x_BillingPeriod"] == period]
+        last = days_of(period)[-1]
+        if not files:
+            return f"{period}-01", last
+        row = connect().execute(f"SELECT min(ChargePeriodStart) FROM read_parquet({file_list(files)})").fetchone()
+        first = f"{row[0]:%Y-%m-%d}" if row and row[0] else f"{period}-01"
+        return min(first, f"{period}-01"), last

@@ -1,0 +1,243 @@
+"""A landed bill becomes FOCUS charges, if its control totals say that nothing was lost or invented (CONTRACTS.md §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import duckdb
+import yaml
+
+from pipelines.errors import AuditFailed, DeliveryError
+from pipelines.lake.audits import AuditResult, contract_audits, run_audits
+from pipelines.lake.database import SQL_FOLDER, literal
+from pipelines.lake.landing import LandedDelivery, newest
+from pipelines.lake.tables import StagedPartition, commit, stage
+from pipelines.models.build import Built, Workspace, bind_used, bound_audits, register_staged, workspace
+from pipelines.models.contracts import Audit, contracts
+from pipelines.models.lineage import Lineage, build_token
+from pipelines.models.sql_models import Parameter, load_sql, register_mappings
+from pipelines.sources import aws_cur
+
+_CREATE_DELIVERED = {"aws-cur": aws_cur.create_delivered}
+_COSTS = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
+_MONEY = "DECIMAL(38,18)"
+
+
+@dataclass(frozen=True)
+class _Bill:
+    """The delivery being normalised and the partitions it makes."""
+
+    delivery: LandedDelivery
+    charges: Mapping[str, str]
+    control: Mapping[str, str]
+    parameters: Mapping[str, Parameter]
+
+    @property
+    def where(self) -> str:
+        return (
+            f"source {self.delivery.source_name}, billing period {self.delivery.period}, version {self.delivery.version}"
+        )
+
+
+def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
+    """Make ``billing.charges`` of one source and period from its newest landed delivery; None where nothing landed.
+
+    The control totals and the rejected rows are committed too. Raises AuditFailed (the delivery is refused: charges
+    keep their last good partition, ``quality.rejected`` says why) and DeliveryError (it can't be read).
+    """
+    delivery = newest(lineage.lake, source_name, period)
+    if delivery is None:
+        return None
+    contract = contracts()["billing.charges"]
+    bill = _describe(delivery)
+    token = build_token(contract, bill.charges, lineage.inputs(contract, bill.charges))
+    current = lineage.file(contract, bill.charges)
+    if current and current.token == token:
+        return Built(contract.table, (bill.charges,), current.rows, unchanged=True)
+    with workspace(lineage.lake) as space:
+        register_mappings(space.connection)
+        try:
+            staged, audits = _stage_and_audit(lineage, space, bill, token)
+        except DeliveryError as error:
+            _keep_rejected(lineage, space, bill, [], str(error))
+            raise
+        failed = [audit for audit in audits if not audit.passed and audit.severity == "error"]
+        _keep_rejected(lineage, space, bill, failed, "")
+        if failed:
+            raise AuditFailed(
+                "The delivery was refused.",
+                where=bill.where,
+                found="\n    ".join(f"{audit.audit}: {audit.description}: {audit.message}" for audit in failed),
+                remedy="the charges of its last good delivery stay in place; see quality.rejected. If you know and "
+                "accept a cost difference, name it under accepted_differences in the configuration",
+            )
+        commit(lineage.lake, contract, [staged])
+        _commit_control(lineage, space, bill)
+    return Built(contract.table, (bill.charges,), staged.rows, unchanged=False, audits=tuple(audits))
+
+
+def _describe(delivery: LandedDelivery) -> _Bill:
+    return _Bill(
+        delivery=delivery,
+        charges={"x_SourceName": delivery.source_name, "x_BillingPeriod": delivery.period},
+        control={"source_name": delivery.source_name, "billing_period": delivery.period},
+        parameters={
+            "source_name": delivery.source_name,
+            "source_kind": delivery.source_kind,
+            "billing_period": delivery.period,
+            "source_version": delivery.version,
+        },
+    )
+
+
+def _stage_and_audit(
+    lineage: Lineage, space: Workspace, bill: _Bill, token: str
+) -> tuple[StagedPartition, list[AuditResult]]:
+    connection, kind = space.connection, bill.delivery.source_kind
+    contract = contracts()["billing.charges"]
+    scratch = space.folder / "delivered"
+    scratch.mkdir()
+    _CREATE_DELIVERED[kind](
+        connection,
+        [file.path for file in bill.delivery.files],
+        [file.name for file in bill.delivery.files],
+        bill.delivery.details,
+        billing_period=bill.delivery.period,
+        scratch=scratch,
+    )
+    staged = stage(
+        connection,
+        bind_used(load_sql(f"normalise/{kind}"), bill.parameters),
+        contract,
+        bill.charges,
+        token=token,
+        inputs=lineage.inputs(contract, bill.charges),
+        folder=space.folder,
+    )
+    register_staged(connection, contract, [staged])
+    _create_rejected(connection, kind, bill.parameters)
+    _create_control(connection, kind, bill.parameters)
+    audits = bound_audits([*_kind_audits(kind), *contract_audits(contract)], bill.parameters)
+    return staged, [_control(connection, lineage, bill), *run_audits(connection, contract.table, audits)]
+
+
+def _kind_audits(kind: str) -> Sequence[Audit]:
+    content = yaml.safe_load((SQL_FOLDER / "normalise" / f"{kind}.yaml").read_text(encoding="utf-8"))
+    return [Audit.model_validate(audit) for audit in content["audits"]]
+
+
+def _create_rejected(connection: duckdb.DuckDBPyConnection, kind: str, parameters: Mapping[str, Parameter]) -> None:
+    select = bind_used(load_sql(f"normalise/{kind}.rejected"), parameters)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE rejected AS {select}")
+
+
+def _create_control(connection: duckdb.DuckDBPyConnection, kind: str, parameters: Mapping[str, Parameter]) -> None:
+    """The control totals of the delivery beside the sums of what was made of it, by currency."""
+    select = bind_used(load_sql(f"normalise/{kind}.control"), parameters)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE control_totals AS {select}")
+    sums = ", ".join(f"CAST(sum({cost}) AS {_MONEY}) AS {cost}" for cost in _COSTS)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE charge_totals AS SELECT BillingCurrency, "
+        f"count(*) FILTER (WHERE x_SourcePart = 1) AS rows_mapped, count(*) FILTER (WHERE x_SourcePart > 1) AS rows_added, {sums} "
+        "FROM staged GROUP BY BillingCurrency"
+    )
+
+
+def _control(connection: duckdb.DuckDBPyConnection, lineage: Lineage, bill: _Bill) -> AuditResult:
+    """Compare the delivery's control totals with the charges made of it; what the user accepts is taken off."""
+    rows = connection.sql(
+        "SELECT coalesce(delivered.BillingCurrency, made.BillingCurrency) AS currency, "
+        "coalesce(rows_delivered, 0) - coalesce(rows_netted, 0) - coalesce(rows_mapped, 0) AS unmapped_rows, "
+        "coalesce(delivered.rows_added, 0) - coalesce(made.rows_added, 0) AS unexpected_rows, "
+        "coalesce(rows_rejected, 0) AS rejected_rows, "
+        + ", ".join(
+            f"coalesce({cost.removesuffix('Cost').lower()}_control, 0) - coalesce({cost}, 0) AS {cost}" for cost in _COSTS
+        )
+        + " FROM control_totals AS delivered FULL JOIN charge_totals AS made ON delivered.BillingCurrency IS NOT DISTINCT FROM made.BillingCurrency "
+        "ORDER BY currency"
+    ).fetchall()
+    problems = []
+    for currency, unmapped, unexpected, rejected, *differences in rows:
+        if unmapped:
+            problems.append(f"{currency}: {unmapped:,} delivered row(s) were not mapped ({rejected:,} of them rejected)")
+        if unexpected:
+            problems.append(f"{currency}: {unexpected:,} row(s) expected from splitting fees are missing")
+        for cost, difference in zip(_COSTS, differences, strict=True):
+            missing = difference - _accepted(lineage, bill, currency, cost)
+            if missing:
+                problems.append(f"{currency}: {cost} of the charges lacks {plain(missing)} against the delivery")
+    return AuditResult(
+        table="billing.charges",
+        audit="control_totals",
+        severity="error",
+        description="rows and costs of the charges equal those of the delivery",
+        failing_rows=len(problems),
+        message="; ".join(problems),
+    )
+
+
+def _accepted(lineage: Lineage, bill: _Bill, currency: str, cost: str) -> Decimal:
+    return sum(
+        (
+            accepted.amount
+            for accepted in lineage.settings.accepted_differences
+            if (accepted.source, accepted.period, accepted.currency, accepted.cost)
+            == (bill.delivery.source_name, bill.delivery.period, currency, cost)
+        ),
+        Decimal(0),
+    )
+
+
+def _commit_control(lineage: Lineage, space: Workspace, bill: _Bill) -> None:
+    select = (
+        "SELECT delivered.BillingCurrency, "
+        f"{literal(bill.delivery.version)} AS source_version, rows_delivered, made.rows_mapped, rows_netted, "
+        "rows_rejected, made.rows_added, billed_control, effective_control, list_control, contracted_control "
+        "FROM control_totals AS delivered JOIN charge_totals AS made ON delivered.BillingCurrency IS NOT DISTINCT FROM made.BillingCurrency"
+    )
+    _stage_and_commit(lineage, space, "quality.control", bill.control, select)
+
+
+def _keep_rejected(
+    lineage: Lineage, space: Workspace, bill: _Bill, failed: Sequence[AuditResult], unreadable: str
+) -> None:
+    """Commit the delivery's rejected rows and the messages of the audits that refused it; none of both clears them."""
+    if unreadable:
+        space.connection.execute(
+            "CREATE OR REPLACE TEMP TABLE rejected (source_file VARCHAR, source_row BIGINT, line_item_type VARCHAR, reason VARCHAR, row_json VARCHAR)"
+        )
+    version = literal(bill.delivery.version)
+    selects = [
+        f"SELECT {version} AS source_version, source_file, source_row, line_item_type, reason, "
+        "CAST(NULL AS VARCHAR) AS audit, CAST(NULL AS VARCHAR) AS message, CAST(row_json AS VARCHAR) AS row_json FROM rejected"
+    ]
+    messages = [(audit.audit, f"{audit.description}: {audit.message}") for audit in failed]
+    messages += [("readable", unreadable)] if unreadable else []
+    selects += [
+        f"SELECT {version}, NULL, NULL, NULL, 'delivery refused', {literal(audit)}, {literal(message)}, NULL"
+        for audit, message in messages
+    ]
+    _stage_and_commit(lineage, space, "quality.rejected", bill.control, " UNION ALL ".join(selects))
+
+
+def _stage_and_commit(
+    lineage: Lineage, space: Workspace, table: str, partition: Mapping[str, str], select: str
+) -> None:
+    contract = contracts()[table]
+    inputs = lineage.inputs(contract, partition)
+    token = build_token(contract, partition, inputs)
+    current = lineage.file(contract, partition)
+    if current and current.token == token:
+        return
+    staged = stage(space.connection, select, contract, partition, token=token, inputs=inputs, folder=space.folder)
+    commit(lineage.lake, contract, [staged])
+
+
+def plain(amount: Decimal) -> str:
+    """An amount in plain digits, without an exponent or trailing zeros."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+

@@ -1,0 +1,85 @@
+"""Which billing periods are ready to be published: every table built from the same inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from pipelines.lake.paths import partition_path
+from pipelines.lake.tables import TableFile, recorded_inputs
+from pipelines.models.contracts import TableContract, contracts
+from pipelines.models.lineage import Lineage, month_of
+
+
+@dataclass(frozen=True)
+class PeriodState:
+    """A billing period's files by table and, when it can't be published, what is out of step."""
+
+    period: str
+    files: Mapping[str, tuple[TableFile, ...]]
+    problems: tuple[str, ...]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every table of the period was built from the same inputs."""
+        return not self.problems
+
+
+def period_tables() -> list[TableContract]:
+    """The stored tables that move with their billing period."""
+    return [c for c in contracts().values() if c.kind == "table" and c.publication == "period"]
+
+
+def known_periods(lineage: Lineage) -> list[str]:
+    """The billing periods that have charges, in order."""
+    return sorted({file.partition["x_BillingPeriod"] for file in lineage.files("billing.charges")})
+
+
+def period_state(connection: duckdb.DuckDBPyConnection, lineage: Lineage, period: str) -> PeriodState:
+    """Compare what each table of a period was made from with what it would be made from now."""
+    files = {contract.table: tuple(_files_of(lineage, contract, period)) for contract in period_tables()}
+    recorded = recorded_inputs(connection, [file for group in files.values() for file in group])
+    problems = [
+        *_missing(lineage, files, period),
+        *(problem for contract in period_tables() for problem in _out_of_step(lineage, contract, files, recorded)),
+    ]
+    return PeriodState(period, files, tuple(problems))
+
+
+def _files_of(lineage: Lineage, contract: TableContract, period: str) -> list[TableFile]:
+    column = contract.period_column()
+    return [
+        file
+        for file in lineage.files(contract.table)
+        if column is None or month_of(file.partition[column]) == period
+    ]
+
+
+def _missing(lineage: Lineage, files: Mapping[str, tuple[TableFile, ...]], period: str) -> list[str]:
+    built_sources = {file.partition["x_SourceName"] for file in files["billing.charges"]}
+    problems = [
+        f"billing.charges has no accepted delivery of {bill.name}"
+        for bill in lineage.settings.bills
+        if bill.name not in built_sources and (lineage.lake.landing / bill.name / period / "newest").exists()
+    ]
+    monthly = [c for c in period_tables() if c.period_column() in ("x_BillingPeriod", "billing_period", "period")]
+    return problems + [f"{contract.table} has not been built" for contract in monthly if not files[contract.table]]
+
+
+def _out_of_step(
+    lineage: Lineage,
+    contract: TableContract,
+    files: Mapping[str, tuple[TableFile, ...]],
+    recorded: Mapping[Path, Mapping[str, str]],
+) -> list[str]:
+    problems = []
+    for file in files[contract.table]:
+        now, then = lineage.inputs(contract, file.partition), recorded[file.path]
+        if now != then:
+            changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+            place = partition_path(file.partition)
+            problems.append(f"{contract.table} ({place}) was built from another {', '.join(changed[:3])}")
+    return problems

@@ -1,0 +1,41 @@
+"""Pulling: the deliveries that a source lists now, landed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipelines.config import BillSource, UsageSource
+from pipelines.lake.landing import LandedDelivery, land
+from pipelines.lake.paths import Lake
+from pipelines.models.lineage import month_of
+from pipelines.sources import aws_cur, dcgm_files, litellm
+
+_DELIVERIES = {
+    "aws-cur": aws_cur.deliveries,
+    "dcgm-files": dcgm_files.deliveries,
+    "litellm": litellm.deliveries,
+}
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What landing one source and billing period came to; ``copied`` counts the deliveries that were new."""
+
+    source_name: str
+    period: str
+    deliveries: tuple[LandedDelivery, ...]
+    copied: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the data files in landing."""
+        return sum(file.path.stat().st_size for delivery in self.deliveries for file in delivery.files)
+
+
+def pull(lake: Lake, source: BillSource | UsageSource, period: str) -> Pulled:
+    """Land what a source has for a billing period: a bill's newest delivery, or each day of a usage source.
+
+    Raises DeliveryError for a delivery that is incomplete or changes while it is read.
+    """
+    landed = [land(lake, delivery) for delivery in _DELIVERIES[source.kind](source) if month_of(delivery.period) == period]
+    return Pulled(source.name, period, tuple(delivery for delivery, _ in landed), sum(copied for _, copied in landed))
