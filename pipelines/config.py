@@ -120,7 +120,9 @@ def load_settings(path: Path) -> Settings:
     except yaml.YAMLError as error:
         raise ConfigurationError("The configuration is not valid YAML.", where=str(path), found=str(error)) from error
     if not isinstance(content, dict):
-        raise ConfigurationError("The configuration is empty.", where=str(path), expected="at least 'lake:' and 'bills:'")
+        raise ConfigurationError(
+            "The configuration is empty.", where=str(path), expected="at least 'lake:' and 'bills:'"
+        )
     folder = path.resolve().parent
     try:
         return Settings.model_validate({**_with_absolute_paths(content, folder), "file": path.resolve()})

@@ -22,7 +22,7 @@ def export_canonically(
     columns = ", ".join(
         f"CAST({identifier(column.name)} AS VARCHAR) AS {identifier(column.name)}" for column in contract.columns
     )
-    order = ", ".join(f"{identifier(name)} COLLATE BINARY NULLS FIRST" for name in contract.grain)
+    order = ", ".join(f"{identifier(name)} NULLS FIRST" for name in contract.grain)
     connection.execute(
         f"COPY (SELECT {columns} FROM (SELECT {columns} FROM ({rows})) ORDER BY {order}) "
         f"TO {literal(target)} (FORMAT csv, HEADER true, FORCE_QUOTE *, NULL '')"

@@ -98,7 +98,7 @@ def _copy(delivery: Delivery, partial: Path, target: Path) -> None:
         "details": dict(sorted(delivery.details.items())),
     }
     write_durably(partial / _RECORD, json.dumps(record, indent=1, ensure_ascii=False))
-    os.rename(partial, target)
+    partial.rename(target)
 
 
 def _copy_file(file: DeliveredFile, target: Path, delivery: Delivery) -> str:
@@ -140,7 +140,9 @@ def _refuse_other_bytes(target: Path, delivery: Delivery) -> None:
 
 def _write_signature(target: Path, delivery: Delivery) -> None:
     record = json.loads((target / _RECORD).read_text(encoding="utf-8"))
-    write_durably(target / _RECORD, json.dumps({**record, "signature": delivery.signature}, indent=1, ensure_ascii=False))
+    write_durably(
+        target / _RECORD, json.dumps({**record, "signature": delivery.signature}, indent=1, ensure_ascii=False)
+    )
 
 
 def _point_to(folder: Path, version: str) -> None:
@@ -171,4 +173,4 @@ def write_durably(file: Path, text: str) -> None:
         content.write(text)
         content.flush()
         os.fsync(content.fileno())
-    os.replace(partial, file)
+    partial.replace(file)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,7 +53,10 @@ class Publication:
     @property
     def fingerprint(self) -> str:
         """Changes when anything shown changed."""
-        content = {"periods": {p: (v.state, v.reasons, v.tables) for p, v in self.periods.items()}, "newest": self.newest}
+        content = {
+            "periods": {p: (v.state, v.reasons, v.tables) for p, v in self.periods.items()},
+            "newest": self.newest,
+        }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -62,7 +64,7 @@ def newest_publication(lake: Lake) -> Publication | None:
     """The publication that ``apportion.duckdb`` names, or None before the first."""
     if not lake.analysts_file.is_symlink():
         return None
-    return read_publication(lake, Path(os.readlink(lake.analysts_file)).stem)
+    return read_publication(lake, lake.analysts_file.readlink().stem)
 
 
 def read_publication(lake: Lake, name: str) -> Publication:
@@ -96,17 +98,19 @@ def next_number(lake: Lake) -> int:
 def swap_in(lake: Lake, publication: Publication) -> None:
     """Write the publication's files beside the current one's and let ``apportion.duckdb`` name it."""
     lake.published.mkdir(parents=True, exist_ok=True)
-    write_durably(lake.published / f"{publication.name}.json", json.dumps(asdict(publication), indent=1, sort_keys=True))
+    write_durably(
+        lake.published / f"{publication.name}.json", json.dumps(asdict(publication), indent=1, sort_keys=True)
+    )
     file = lake.published / f"{publication.name}.duckdb"
     partial = lake.published / f".{publication.name}.duckdb.partial"
     for leftover in (partial, partial.with_name(partial.name + ".wal")):
         leftover.unlink(missing_ok=True)
     _write_views(lake, publication, partial)
-    os.replace(partial, file)
+    partial.replace(file)
     link = lake.root / ".apportion.duckdb.partial"
     link.unlink(missing_ok=True)
     link.symlink_to(file.relative_to(lake.root))
-    os.replace(link, lake.analysts_file)
+    link.replace(lake.analysts_file)
 
 
 def _write_views(lake: Lake, publication: Publication, file: Path) -> None:

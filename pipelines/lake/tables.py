@@ -19,7 +19,7 @@ import duckdb
 from deltalake import DeltaTable, Field, Schema
 from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import PrimitiveType
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.lake.database import file_list, identifier, literal
 from pipelines.lake.locks import exclusive
@@ -129,13 +129,13 @@ def commit(lake: Lake, contract: TableContract, staged: Sequence[StagedPartition
     """Replace the staged partitions in one commit; readers see all of them or none."""
     if not staged:
         return
-    actions = []
+    actions: list[AddAction | RemoveAction] = []
     for part in staged:
         target = lake.table(contract.table) / partition_path(part.partition) / part.file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         _to_disk(part.file)
         size, modified = part.file.stat().st_size, part.file.stat().st_mtime_ns // 1_000_000
-        os.replace(part.file, target)
+        part.file.replace(target)
         actions.append(
             AddAction(
                 path=str(target.relative_to(lake.table(contract.table))),
@@ -193,7 +193,9 @@ def relation_sql(
     columns = [*contract.columns, *(contract.computed_columns if published else ())]
     paths = sorted(files)
     if not paths:
-        empty = ", ".join(f"CAST(NULL AS {_view_type(column, published)}) AS {identifier(column.name)}" for column in columns)
+        empty = ", ".join(
+            f"CAST(NULL AS {_view_type(column, published)}) AS {identifier(column.name)}" for column in columns
+        )
         return f"SELECT {empty} WHERE false"
     current = columns_fingerprint(contract)
     mixed = any(path.name.split(".")[1] != current for path in paths)
@@ -226,7 +228,9 @@ def _view_type(column: Column, published: bool) -> str:
     return column.type if published else column.stored_type
 
 
-def _filters(contract: TableContract, staged: Sequence[StagedPartition]) -> list[tuple[str, str, str | list[str]]] | None:
+def _filters(
+    contract: TableContract, staged: Sequence[StagedPartition]
+) -> list[tuple[str, str, str | list[str]]] | None:
     if not contract.partition_by:
         return None
     values = {column: sorted({part.partition[column] for part in staged}) for column in contract.partition_by}
@@ -263,4 +267,6 @@ def _schema(columns: Sequence[Column]) -> Schema:
 
 def _field(column: Column) -> Field:
     # Delta's columns stay nullable: the contract's own audit says which row breaks the promise, Delta wouldn't.
-    return Field(column.name, PrimitiveType(_DELTA_TYPES.get(column.stored_type, column.stored_type.lower())), nullable=True)
+    return Field(
+        column.name, PrimitiveType(_DELTA_TYPES.get(column.stored_type, column.stored_type.lower())), nullable=True
+    )

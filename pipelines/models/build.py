@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from pipelines.lake.audits import AuditResult, contract_audits, raise_if_failed,
 from pipelines.lake.database import connect, literal
 from pipelines.lake.locks import HeldFolder
 from pipelines.lake.paths import Lake, partition_path
-from pipelines.lake.tables import StagedPartition, commit, ensure_table, relation_sql, stage
+from pipelines.lake.tables import StagedPartition, commit, ensure_table, relation_sql, stage, table_files
 from pipelines.models.contracts import Audit, TableContract, contracts
 from pipelines.models.lineage import Lineage, build_token
 from pipelines.models.sql_models import Parameter, bind, load_sql, parameters_of, register_mappings
@@ -81,26 +82,50 @@ def build_model(lineage: Lineage, contract: TableContract, period: str) -> Built
         register_inputs(space.connection, lineage, contract, partition)
         parameters: dict[str, Parameter] = {"billing_period": period}
         select = bind_used(load_sql(f"{contract.schema_name}/{contract.sql_file.stem}"), parameters)
-        staged = stage(
-            space.connection, select, contract, partition, token=token, inputs=inputs, folder=space.folder
-        )
-        audits = audit_and_commit(lineage.lake, space.connection, contract, [staged], parameters)
+        staged = stage(space.connection, select, contract, partition, token=token, inputs=inputs, folder=space.folder)
+        audits = audit_and_commit(lineage.lake, space, contract, [staged], parameters, label=period)
     return Built(contract.table, (partition,), staged.rows, unchanged=False, audits=tuple(audits))
 
 
 def audit_and_commit(
     lake: Lake,
-    connection: duckdb.DuckDBPyConnection,
+    space: Workspace,
     contract: TableContract,
     staged: Sequence[StagedPartition],
     parameters: Mapping[str, Parameter],
+    *,
+    label: str,
 ) -> list[AuditResult]:
-    """Run the contract's audits over the staged partitions, then commit them together. Raises AuditFailed."""
-    register_staged(connection, contract, staged)
-    results = run_audits(connection, contract.table, bound_audits(contract_audits(contract), parameters))
-    raise_if_failed(results, where=", ".join(partition_path(part.partition) for part in staged[:3]))
+    """Run the contract's audits over the staged partitions, then commit them together.
+
+    ``label`` names the partitions in ``quality.audits``, which keeps the outcome either way. Raises AuditFailed.
+    """
+    register_staged(space.connection, contract, staged)
+    results = run_audits(space.connection, contract.table, bound_audits(contract_audits(contract), parameters))
+    record_audits(lake, space, contract, results, label=label, token=staged[0].token)
+    raise_if_failed(results, where=label)
     commit(lake, contract, staged)
     return results
+
+
+def record_audits(
+    lake: Lake, space: Workspace, contract: TableContract, results: Sequence[AuditResult], *, label: str, token: str
+) -> None:
+    """Replace what ``quality.audits`` says of these partitions."""
+    records = contracts()["quality.audits"]
+    columns = "audit, severity, description, passed, failing_rows, message, build"
+    rows = ", ".join(
+        f"({literal(result.audit)}, {literal(result.severity)}, {literal(result.description)}, "
+        f"{str(result.passed).lower()}, {result.failing_rows}, {literal(result.message)}, {literal(token)})"
+        for result in results
+    )
+    select = f"SELECT * FROM (VALUES {rows}) AS audits ({columns})"
+    partition = {"table_name": contract.table, "partition": label}
+    outcome = hashlib.sha256(select.encode()).hexdigest()[:40]
+    current = [file.token for file in table_files(lake, records) if file.partition == partition]
+    if current != [outcome]:
+        part = stage(space.connection, select, records, partition, token=outcome, inputs={}, folder=space.folder)
+        commit(lake, records, [part])
 
 
 def register_staged(

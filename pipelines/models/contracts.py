@@ -107,7 +107,9 @@ class TableContract(_Part):
 
     def period_column(self) -> str | None:
         """The partition column that holds a billing period or a day, or None."""
-        return next((c for c in self.partition_by if c in ("x_BillingPeriod", "billing_period", "period", "x_Day")), None)
+        return next(
+            (c for c in self.partition_by if c in ("x_BillingPeriod", "billing_period", "period", "x_Day")), None
+        )
 
 
 def load_contract(file: Path) -> TableContract:

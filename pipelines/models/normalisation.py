@@ -14,7 +14,7 @@ from pipelines.lake.audits import AuditResult, contract_audits, run_audits
 from pipelines.lake.database import SQL_FOLDER, literal
 from pipelines.lake.landing import LandedDelivery, newest
 from pipelines.lake.tables import StagedPartition, commit, stage
-from pipelines.models.build import Built, Workspace, bind_used, bound_audits, register_staged, workspace
+from pipelines.models.build import Built, Workspace, bind_used, bound_audits, record_audits, register_staged, workspace
 from pipelines.models.contracts import Audit, contracts
 from pipelines.models.lineage import Lineage, build_token
 from pipelines.models.sql_models import Parameter, load_sql, register_mappings
@@ -36,9 +36,7 @@ class _Bill:
 
     @property
     def where(self) -> str:
-        return (
-            f"source {self.delivery.source_name}, billing period {self.delivery.period}, version {self.delivery.version}"
-        )
+        return f"source {self.delivery.source_name}, billing period {self.delivery.period}, version {self.delivery.version}"
 
 
 def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
@@ -63,6 +61,8 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
         except DeliveryError as error:
             _keep_rejected(lineage, space, bill, [], str(error))
             raise
+        label = f"{bill.delivery.source_name}.{period}"
+        record_audits(lineage.lake, space, contract, audits, label=label, token=token)
         failed = [audit for audit in audits if not audit.passed and audit.severity == "error"]
         _keep_rejected(lineage, space, bill, failed, "")
         if failed:
@@ -153,7 +153,8 @@ def _control(connection: duckdb.DuckDBPyConnection, lineage: Lineage, bill: _Bil
         "coalesce(delivered.rows_added, 0) - coalesce(made.rows_added, 0) AS unexpected_rows, "
         "coalesce(rows_rejected, 0) AS rejected_rows, "
         + ", ".join(
-            f"coalesce({cost.removesuffix('Cost').lower()}_control, 0) - coalesce({cost}, 0) AS {cost}" for cost in _COSTS
+            f"coalesce({cost.removesuffix('Cost').lower()}_control, 0) - coalesce({cost}, 0) AS {cost}"
+            for cost in _COSTS
         )
         + " FROM control_totals AS delivered FULL JOIN charge_totals AS made ON delivered.BillingCurrency IS NOT DISTINCT FROM made.BillingCurrency "
         "ORDER BY currency"
@@ -161,7 +162,9 @@ def _control(connection: duckdb.DuckDBPyConnection, lineage: Lineage, bill: _Bil
     problems = []
     for currency, unmapped, unexpected, rejected, *differences in rows:
         if unmapped:
-            problems.append(f"{currency}: {unmapped:,} delivered row(s) were not mapped ({rejected:,} of them rejected)")
+            problems.append(
+                f"{currency}: {unmapped:,} delivered row(s) were not mapped ({rejected:,} of them rejected)"
+            )
         if unexpected:
             problems.append(f"{currency}: {unexpected:,} row(s) expected from splitting fees are missing")
         for cost, difference in zip(_COSTS, differences, strict=True):
@@ -239,5 +242,3 @@ def plain(amount: Decimal) -> str:
     """An amount in plain digits, without an exponent or trailing zeros."""
     text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-

@@ -52,9 +52,7 @@ def period_state(connection: duckdb.DuckDBPyConnection, lineage: Lineage, period
 def _files_of(lineage: Lineage, contract: TableContract, period: str) -> list[TableFile]:
     column = contract.period_column()
     return [
-        file
-        for file in lineage.files(contract.table)
-        if column is None or month_of(file.partition[column]) == period
+        file for file in lineage.files(contract.table) if column is None or month_of(file.partition[column]) == period
     ]
 
 

@@ -59,14 +59,14 @@ def publish(lineage: Lineage) -> Published:
     return Published(publication, is_new=True)
 
 
-def _candidate(
-    lineage: Lineage, previous: Publication | None, states: list[PeriodState], number: str
-) -> Publication:
+def _candidate(lineage: Lineage, previous: Publication | None, states: list[PeriodState], number: str) -> Publication:
     periods = dict(previous.periods) if previous else {}
     for state in states:
         before = periods.get(state.period)
         if state.is_ready:
-            tables = {table: relative_names(lineage.lake, [f.path for f in files]) for table, files in state.files.items()}
+            tables = {
+                table: relative_names(lineage.lake, [f.path for f in files]) for table, files in state.files.items()
+            }
             rows = {table: sum(file.rows for file in files) for table, files in state.files.items()}
             unchanged = before is not None and before.state == "current" and dict(before.tables) == tables
             since = before.since if before and unchanged else number
@@ -133,13 +133,13 @@ def _commit_dictionary(lineage: Lineage, space: Workspace) -> None:
         for contract in contracts().values()
         for position, column in enumerate((*contract.columns, *contract.computed_columns), start=1)
     )
-    columns = "table_name, table_kind, table_description, position, column_name, type, unit, nullable, in_grain, meaning"
+    columns = (
+        "table_name, table_kind, table_description, position, column_name, type, unit, nullable, in_grain, meaning"
+    )
     _commit_record(lineage, space, _DICTIONARY, {}, f"SELECT * FROM (VALUES {rows}) AS dictionary ({columns})")
 
 
-def _commit_record(
-    lineage: Lineage, space: Workspace, table: str, partition: Mapping[str, str], select: str
-) -> None:
+def _commit_record(lineage: Lineage, space: Workspace, table: str, partition: Mapping[str, str], select: str) -> None:
     contract = contracts()[table]
     token = build_token(contract, partition, {})
     current = next((f for f in table_files(lineage.lake, contract) if f.partition == partition), None)

@@ -37,5 +37,7 @@ def pull(lake: Lake, source: BillSource | UsageSource, period: str) -> Pulled:
 
     Raises DeliveryError for a delivery that is incomplete or changes while it is read.
     """
-    landed = [land(lake, delivery) for delivery in _DELIVERIES[source.kind](source) if month_of(delivery.period) == period]
+    landed = [
+        land(lake, delivery) for delivery in _DELIVERIES[source.kind](source) if month_of(delivery.period) == period
+    ]
     return Pulled(source.name, period, tuple(delivery for delivery, _ in landed), sum(copied for _, copied in landed))

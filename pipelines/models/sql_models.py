@@ -36,7 +36,9 @@ def bind(sql: str, parameters: Mapping[str, Parameter]) -> str:
         if name is None:
             return match.group(0)
         if name not in parameters:
-            raise ConfigurationError(f"The SQL uses ${name}, which has no value.", expected=", ".join(sorted(parameters)))
+            raise ConfigurationError(
+                f"The SQL uses ${name}, which has no value.", expected=", ".join(sorted(parameters))
+            )
         used.add(name)
         return _literal(parameters[name])
 

@@ -1,0 +1,96 @@
+"""Landing keeps deliveries byte for byte, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import DeliveryError
+from pipelines.lake.landing import land, landed_periods, newest
+from pipelines.lake.paths import Lake
+from pipelines.sources.deliveries import DeliveredFile, Delivery, content_version, signature_of
+
+
+def delivered(folder: Path, content: bytes, *, version: str | None = None, period: str = "2026-10") -> Delivery:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "bill-00001.csv"
+    path.write_bytes(content)
+    files = (DeliveredFile(path, "data/bill-00001.csv", len(content)),)
+    return Delivery("payer", "aws-cur", period, version or content_version(files), signature_of(files), files)
+
+
+def test_a_delivery_lands_byte_for_byte_under_source_period_and_version(tmp_path: Path) -> None:
+    delivery = delivered(tmp_path / "source", b"a,b\r\n1,\xff\n", version="v1")
+    landed, copied = land(Lake(tmp_path / "lake"), delivery)
+    file = tmp_path / "lake/landing/payer/2026-10/v1/data/bill-00001.csv"
+    assert copied
+    assert file.read_bytes() == b"a,b\r\n1,\xff\n"
+    assert [(f.path, f.name, f.sha256) for f in landed.files] == [
+        (file, "data/bill-00001.csv", hashlib.sha256(b"a,b\r\n1,\xff\n").hexdigest())
+    ]
+
+
+def test_an_unchanged_delivery_is_not_copied_again(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    delivery = delivered(tmp_path / "source", b"1")
+    first, _ = land(lake, delivery)
+    delivery.files[0].path.unlink()
+    assert land(lake, delivery) == (first, False)
+
+
+def test_a_newer_version_becomes_the_newest_and_the_older_is_kept(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    land(lake, delivered(tmp_path / "one", b"1", version="v1"))
+    land(lake, delivered(tmp_path / "two", b"2", version="v2"))
+    found = newest(lake, "payer", "2026-10")
+    assert found is not None
+    assert found.version == "v2"
+    assert (lake.landing / "payer/2026-10/v1/data/bill-00001.csv").read_bytes() == b"1"
+
+
+def test_a_version_that_comes_back_is_the_newest_again_without_copying(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    first = delivered(tmp_path / "one", b"1", version="v1")
+    land(lake, first)
+    land(lake, delivered(tmp_path / "two", b"2", version="v2"))
+    landed, copied = land(lake, first)
+    assert (landed.version, copied) == ("v1", False)
+
+
+def test_other_bytes_under_a_landed_version_are_refused(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    land(lake, delivered(tmp_path / "one", b"1", version="v1"))
+    with pytest.raises(DeliveryError, match="other bytes under the same version") as refused:
+        land(lake, delivered(tmp_path / "two", b"2", version="v1"))
+    assert "source payer, period 2026-10, version v1, file data/bill-00001.csv" in refused.value.where
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused_and_nothing_lands(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    delivery = delivered(tmp_path / "source", b"123", version="v1")
+    shrunk = replace(delivery, files=(replace(delivery.files[0], size=2),))
+    with pytest.raises(DeliveryError, match="changed while it was being read"):
+        land(lake, shrunk)
+    assert newest(lake, "payer", "2026-10") is None
+    assert landed_periods(lake, "payer") == []
+
+
+def test_a_copy_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    cut_off = lake.landing / "payer/2026-10/.v1.partial/data"
+    cut_off.mkdir(parents=True)
+    (cut_off / "bill-00001.csv").write_bytes(b"ha")
+    landed, copied = land(lake, delivered(tmp_path / "source", b"half", version="v1"))
+    assert copied
+    assert landed.files[0].path.read_bytes() == b"half"
+    assert not (lake.landing / "payer/2026-10/.v1.partial").exists()
+
+
+def test_the_token_follows_the_content_and_not_the_place_or_time(tmp_path: Path) -> None:
+    one, _ = land(Lake(tmp_path / "lake1"), delivered(tmp_path / "one", b"1", version="v1"))
+    same, _ = land(Lake(tmp_path / "lake2"), delivered(tmp_path / "two", b"1", version="v1"))
+    other, _ = land(Lake(tmp_path / "lake3"), delivered(tmp_path / "three", b"2", version="v1"))
+    assert one.token == same.token != other.token

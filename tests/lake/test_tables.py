@@ -1,0 +1,141 @@
+"""Delta tables: partitions are replaced whole, and files say what they were made from."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import deltalake
+import polars
+import pytest
+
+from pipelines.lake.canonical_export import canonical_hash, export_canonically
+from pipelines.lake.database import connect
+from pipelines.lake.paths import Lake
+from pipelines.lake.tables import commit, ensure_table, recorded_inputs, relation_sql, stage, table_files
+from pipelines.models.contracts import Column, TableContract
+
+CONTRACT = TableContract(
+    table="billing.sums",
+    description="Sums.",
+    grain=("source", "period", "name"),
+    partition_by=("source", "period"),
+    columns=(
+        Column(name="source", type="VARCHAR", meaning="Source."),
+        Column(name="period", type="VARCHAR", meaning="Period."),
+        Column(name="name", type="VARCHAR", meaning="Name."),
+        Column(name="amount", type="DECIMAL(38,18)", meaning="Amount."),
+        Column(name="labels", type="JSON", meaning="Labels."),
+    ),
+    file=Path("sums.yaml"),
+)
+
+
+def put(
+    lake: Lake, folder: Path, source: str, period: str, token: str, rows: str, contract: TableContract = CONTRACT
+) -> None:
+    connection = connect()
+    select = f"SELECT * FROM (VALUES {rows}) AS v (name, amount, labels)"
+    partition = {"source": source, "period": period}
+    part = stage(connection, select, contract, partition, token=token, inputs={"landing": token}, folder=folder / token)
+    commit(lake, contract, [part])
+
+
+def rows_of(lake: Lake, contract: TableContract = CONTRACT) -> list[tuple[object, ...]]:
+    connection = connect()
+    select = relation_sql(connection, contract, [file.path for file in table_files(lake, contract)])
+    return connection.sql(f"SELECT * FROM ({select}) ORDER BY ALL").fetchall()
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(tmp_path / "lake")
+    ensure_table(lake, CONTRACT)
+    return lake
+
+
+def test_replacing_a_partition_leaves_the_others(lake: Lake, tmp_path: Path) -> None:
+    put(lake, tmp_path, "aws", "2026-09", "t1", "('a', 1.5, '{}')")
+    put(lake, tmp_path, "aws", "2026-10", "t2", "('a', 2, NULL), ('b', 3, NULL)")
+    put(lake, tmp_path, "gcp", "2026-10", "t3", "('a', 4, NULL)")
+    put(lake, tmp_path, "aws", "2026-10", "t4", "('c', 0.000000000000000001, '{\"k\": 1}')")
+    assert rows_of(lake) == [
+        ("aws", "2026-09", "a", Decimal("1.500000000000000000"), "{}"),
+        ("aws", "2026-10", "c", Decimal("0.000000000000000001"), '{"k": 1}'),
+        ("gcp", "2026-10", "a", Decimal("4.000000000000000000"), None),
+    ]
+
+
+def test_a_partition_without_rows_is_there_and_known(lake: Lake, tmp_path: Path) -> None:
+    put(lake, tmp_path, "aws", "2026-09", "t1", "('a', 1, NULL)")
+    empty = "SELECT NULL AS name, NULL AS amount, NULL AS labels WHERE false"
+    partition = {"source": "aws", "period": "2026-09"}
+    part = stage(connect(), empty, CONTRACT, partition, token="t2", inputs={}, folder=tmp_path)
+    commit(lake, CONTRACT, [part])
+    assert [(file.token, file.rows, dict(file.partition)) for file in table_files(lake, CONTRACT)] == [
+        ("t2", 0, partition)
+    ]
+    assert rows_of(lake) == []
+
+
+def test_a_file_says_what_it_was_made_from(lake: Lake, tmp_path: Path) -> None:
+    put(lake, tmp_path, "aws", "2026-09", "t1", "('a', 1, NULL)")
+    files = table_files(lake, CONTRACT)
+    assert recorded_inputs(connect(), files) == {files[0].path: {"landing": "t1"}}
+
+
+def test_other_engines_read_the_table(lake: Lake, tmp_path: Path) -> None:
+    put(lake, tmp_path, "aws", "2026-09", "t1", "('a', 1.5, NULL)")
+    table = polars.read_delta(str(lake.table("billing.sums")))
+    assert table.rows(named=True) == [
+        {"source": "aws", "period": "2026-09", "name": "a", "amount": Decimal("1.5"), "labels": None}
+    ]
+
+
+def test_a_gained_column_widens_the_table_and_reads_null_in_older_files(lake: Lake, tmp_path: Path) -> None:
+    put(lake, tmp_path, "aws", "2026-09", "t1", "('a', 1, NULL)")
+    note = Column(name="note", type="TIMESTAMP", meaning="Note.")
+    wider = CONTRACT.model_copy(update={"columns": (*CONTRACT.columns, note)})
+    ensure_table(lake, wider)
+    assert [field.name for field in deltalake.DeltaTable(lake.table("billing.sums")).schema().fields][-1] == "note"
+    assert rows_of(lake, wider) == [("aws", "2026-09", "a", Decimal(1), None, None)]
+
+
+def test_partitions_committed_together_must_be_all_combinations(lake: Lake, tmp_path: Path) -> None:
+    select = "SELECT 'a' AS name, 1 AS amount, NULL AS labels"
+    parts = [
+        stage(connect(), select, CONTRACT, {"source": s, "period": p}, token=f"t{s}", inputs={}, folder=tmp_path)
+        for s, p in (("aws", "2026-09"), ("gcp", "2026-10"))
+    ]
+    with pytest.raises(ValueError, match="all combinations"):
+        commit(lake, CONTRACT, parts)
+
+
+def test_the_canonical_export_is_in_byte_order_with_exact_text_and_tells_empty_from_null(
+    lake: Lake, tmp_path: Path
+) -> None:
+    put(lake, tmp_path, "aws", "2026-09", "t1", "('é', 1, NULL), ('z', -2.5, ''), ('Z', 3, '\"'), (NULL, 0, 'x')")
+    target = tmp_path / "export.csv"
+    export_canonically(connect(), CONTRACT, [file.path for file in table_files(lake, CONTRACT)], target)
+    assert target.read_text(encoding="utf-8") == (
+        '"source","period","name","amount","labels"\n'
+        '"aws","2026-09",,"0.000000000000000000","x"\n'
+        '"aws","2026-09","Z","3.000000000000000000",""""\n'
+        '"aws","2026-09","z","-2.500000000000000000",""\n'
+        '"aws","2026-09","é","1.000000000000000000",\n'
+    )
+
+
+def test_the_canonical_hash_does_not_depend_on_row_order_or_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = set()
+    for number, (rows, threads) in enumerate(
+        [("('a', 1, NULL), ('b', 2, NULL)", "1"), ("('b', 2, NULL), ('a', 1, NULL)", "2")]
+    ):
+        monkeypatch.setenv("APPORTION_THREADS", threads)
+        lake = Lake(tmp_path / f"lake{number}")
+        ensure_table(lake, CONTRACT)
+        put(lake, tmp_path / f"staging{number}", "aws", "2026-09", f"t{number}", rows)
+        hashes.add(canonical_hash(connect(), CONTRACT, [file.path for file in table_files(lake, CONTRACT)]))
+    assert len(hashes) == 1

@@ -1,0 +1,68 @@
+"""The configuration is checked on load, and errors say where and what to do."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import BillSource, Settings, load_settings
+from pipelines.errors import ConfigurationError
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "apportion.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_paths_are_taken_from_the_configurations_own_folder(tmp_path: Path) -> None:
+    file = written(
+        tmp_path, "lake: ./lake\nbills:\n  - {name: sample, kind: aws-cur, files: [./a.csv, /b.csv]}\nusage:\n"
+    )
+    assert load_settings(file) == Settings(
+        lake=tmp_path / "lake",
+        bills=(BillSource(name="sample", kind="aws-cur", files=(tmp_path / "a.csv", Path("/b.csv"))),),
+        file=file,
+    )
+
+
+def test_as_of_is_read_as_utc(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, "lake: l\nas_of: 2026-10-16T02:00:00+02:00\n"))
+    assert settings.now() == datetime(2026, 10, 16)
+
+
+def test_environment_variables_fill_secrets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKE_FOLDER", "/srv/lake")
+    assert load_settings(written(tmp_path, "lake: ${LAKE_FOLDER}\n")).lake == Path("/srv/lake")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("lake: l\nbils: []\n", "bils: Extra inputs are not permitted"),
+        ("lake: l\nbills:\n  - {name: AWS, kind: aws-cur, location: x}\n", "lower-case letters"),
+        ("lake: l\nbills:\n  - {name: aws, kind: aws, location: x}\n", "bills.0.kind: Input should be 'aws-cur'"),
+        ("lake: l\nbills:\n  - {name: aws, kind: aws-cur}\n", "give either 'location'"),
+        (
+            "lake: l\nbills:\n  - {name: a, kind: aws-cur, location: x}\nusage:\n  - {name: a, kind: litellm, location: y}\n",
+            "given twice: a",
+        ),
+        ("lake: ${NOT_SET_ANYWHERE}\n", "NOT_SET_ANYWHERE"),
+        ("lake: [\n", "not valid YAML"),
+        ("", "empty"),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, found: str) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings(file)
+    assert found in str(refused.value)
+    assert refused.value.where == str(file)
+    assert refused.value.exit_code == 2
+
+
+def test_a_missing_file_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--config FILE"):
+        load_settings(tmp_path / "none.yaml")
