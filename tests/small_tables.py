@@ -16,8 +16,9 @@ from pipelines.models.sql_models import load_sql
 
 MONEY = "DECIMAL(38,18)"
 
-_DIMENSIONS = {name: ("VARCHAR", None) for name in
-               ("team", "product", "feature", "model", "environment", "customer", "cost_center", "dimensions")}  # fmt: skip
+_DIMENSIONS = dict.fromkeys(
+    ("team", "product", "feature", "model", "environment", "customer", "cost_center", "dimensions"), ("VARCHAR", None)
+)
 
 COLUMNS: Mapping[str, Mapping[str, tuple[str, Any]]] = {
     "allocation.totals": {
@@ -101,24 +102,24 @@ Row = Mapping[str, Any]
 def session(**tables: Sequence[Row]) -> duckdb.DuckDBPyConnection:
     """A session with the named tables; ``allocation_totals`` stands for ``allocation.totals``. Unnamed ones are empty."""
     connection = connect()
-    for name, columns in COLUMNS.items():
-        create_table(connection, name, columns, tables.pop(name.replace(".", "_"), ()))
+    for name in COLUMNS:
+        create_table(connection, name, tables.pop(name.replace(".", "_"), ()))
     assert not tables, f"unknown tables {sorted(tables)}"
     return connection
 
 
-def create_table(
-    connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, tuple[str, Any]], rows: Sequence[Row]
-) -> None:
-    """Create a table of typed columns with defaults, and insert the rows."""
+def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Row]) -> None:
+    """Create one of the tables, or replace it, with the rows."""
+    columns = COLUMNS[name]
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name.split('.')[0]}")
     listed = ", ".join(f'"{column}" {kind}' for column, (kind, _) in columns.items())
     connection.execute(f"CREATE OR REPLACE TABLE {name} ({listed})")
-    places = ", ".join(f"CAST(? AS {kind})" for kind, _ in columns.values())
     for row in rows:
         assert row.keys() <= columns.keys(), f"{name} has no columns {sorted(row.keys() - columns.keys())}"
-        values = [row.get(column, default) for column, (_, default) in columns.items()]
-        connection.execute(f"INSERT INTO {name} VALUES ({places})", values)
+    values = [[row.get(column, default) for column, (_, default) in columns.items()] for row in rows]
+    if values:
+        places = ", ".join(f"CAST(? AS {kind})" for kind, _ in columns.values())
+        connection.executemany(f"INSERT INTO {name} VALUES ({places})", values)
 
 
 def run_model(

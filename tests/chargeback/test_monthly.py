@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.small_tables import rows_of, run_model, session
+from tests.small_tables import Row, create_table, rows_of, run_model, session
 
 _CENTS = ("cost_center", "BillingCurrency", "component", "amount", "amount_to_the_cent")
 _SHARES = ("cost_center", "component", "amount", "share_exact", "share_proxy", "share_estimated", "state")
 
 
-def cents(totals: list[dict[str, str]]) -> list[tuple[object, ...]]:
-    return rows_of(run_model(session(allocation_totals=totals), "chargeback.monthly"), *_CENTS)
+@pytest.fixture(scope="module")
+def shared_session() -> duckdb.DuckDBPyConnection:
+    return session()
+
+
+def cents(totals: Sequence[Row], connection: duckdb.DuckDBPyConnection | None = None) -> list[tuple[object, ...]]:
+    """Each row's exact amount and cents; ``connection`` saves the many runs of a property test a session each."""
+    connection = connection or session()
+    create_table(connection, "allocation.totals", totals)
+    return rows_of(run_model(connection, "chargeback.monthly"), *_CENTS)
 
 
 def test_a_third_each_of_a_dollar_gives_the_odd_cent_to_the_first_name() -> None:
@@ -141,9 +151,11 @@ _amounts = st.integers(-(10**21), 10**21).map(lambda units: f"{Decimal(units).sc
         max_size=15,
     )
 )
-def test_cents_always_add_up_to_the_rounded_total_and_stay_near(totals: list[tuple[str | None, str, str]]) -> None:
+def test_cents_always_add_up_to_the_rounded_total_and_stay_near(
+    shared_session: duckdb.DuckDBPyConnection, totals: list[tuple[str | None, str, str]]
+) -> None:
     columns = ("cost_center", "component", "EffectiveCost")
-    rows = cents([dict(zip(columns, row, strict=True)) for row in totals])
+    rows = cents([dict(zip(columns, row, strict=True)) for row in totals], shared_session)
     exact = sum((Decimal(amount) for *_, amount in totals), Decimal(0))
     assert sum(Decimal(str(row[4])) for row in rows) == exact.quantize(Decimal("0.01"), ROUND_HALF_UP)
     assert all(abs(Decimal(str(row[4])) - Decimal(str(row[3]))) < Decimal("0.02") for row in rows)
