@@ -65,7 +65,8 @@ class TableContract(_Part):
     """What a table promises. ``grain`` is its unique key; ``partition_by`` are text columns kept in the path.
 
     ``publication`` tells how its rows reach analysts: ``period`` moves with its billing period, ``newest`` is always
-    as it stands (our own records). ``canonical`` is false for those records: they hold clock times.
+    as it stands (our own records). ``canonical`` is false for those records: they hold clock times. ``rows_ascend``:
+    the rows are written in the order of the grain, so that its uniqueness shows by comparing neighbours.
     """
 
     table: str
@@ -77,6 +78,7 @@ class TableContract(_Part):
     columns: tuple[Column, ...]
     computed_columns: tuple[ComputedColumn, ...] = ()
     audits: tuple[Audit, ...] = ()
+    rows_ascend: bool = False
     canonical: bool = True
     publication: Literal["period", "newest"] = "period"
     file: Path

@@ -1,0 +1,1 @@
+"""Speed and memory against a baseline measured in the same run: `make bench`."""
