@@ -69,7 +69,6 @@ TEXT_COLUMNS: tuple[str, ...] = (
 """The text columns of ``billing.charges`` that a ``column`` comparison may name."""
 
 Text = Annotated[str, StringConstraints(min_length=1)]
-Operator = Literal["equals", "in", "prefix", "matches", "present"]
 SubjectKind = Literal["column", "dimension", "tag"]
 
 
@@ -99,23 +98,15 @@ class Comparison(StrictModel):
 
     @property
     def subject(self) -> SubjectKind:
+        """What kind of thing is compared."""
         if self.column is not None:
             return "column"
         return "dimension" if self.dimension is not None else "tag"
 
     @property
     def name(self) -> str:
+        """The column, dimension or tag key that is compared."""
         return self.column or self.dimension or self.tag or ""
-
-    @property
-    def operator(self) -> Operator:
-        if self.equals is not None:
-            return "equals"
-        if self.in_ is not None:
-            return "in"
-        if self.prefix is not None:
-            return "prefix"
-        return "matches" if self.matches is not None else "present"
 
     @model_validator(mode="after")
     def _says_one_thing(self, info: ValidationInfo) -> Comparison:

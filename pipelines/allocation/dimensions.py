@@ -115,7 +115,7 @@ class Dimension(StrictModel):
     @property
     def spellings(self) -> dict[str, str]:
         """The canonical value of every spelling that an alias names, the canonical value's own included."""
-        return {spelling: canonical for spelling, canonical in self._spelled()}
+        return dict(self._spelled())
 
     def canonical(self, values: Sequence[str]) -> list[str]:
         """What the dimension makes of values that a source gives: blanks dropped, case folded, aliases applied."""

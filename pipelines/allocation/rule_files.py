@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Union, cast, get_args
+from typing import Union, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -72,7 +72,7 @@ class RuleFilesError(RuleError):
 class Refusal:
     """A problem found by a model that knows no file.
 
-    ``at`` is the way to the key from the model that raises it; ``{key}`` in the problem stands for that model's own key.
+    ``at`` is the way to the key from the model that raises it; ``{key}`` in the problem stands for that model's key.
     """
 
     problem: str
@@ -118,6 +118,7 @@ class YamlDocument:
         return place
 
     def problem(self, refusal: Refusal, *, of_key: bool = False) -> RuleProblem:
+        """A refusal with its line: that of the value at its place, or of the key itself."""
         place = self.place(refusal.at)
         lines = self.key_lines if of_key else self.value_lines
         return RuleProblem(

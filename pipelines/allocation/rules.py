@@ -157,6 +157,19 @@ def _no_weight_of_zero(weight: Decimal) -> Decimal:
     return weight.normalize()
 
 
+def _rule_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise refused(
+            Refusal(
+                f"{name!r} can't be the name of a rule",
+                expected="letters, digits, '.', '_' and '-', a letter or digit first",
+                found=name,
+                remedy="rename the rule",
+            )
+        )
+    return name
+
+
 def _unheld_policy(policy: str) -> str:
     if policy in _UNHELD or (policy.startswith(_OWNER) and len(policy) > len(_OWNER)):
         return policy
@@ -176,7 +189,7 @@ Money = Annotated[Decimal, BeforeValidator(_exact(places=18, signed=True))]
 Measure = Annotated[Decimal, BeforeValidator(_exact(places=12, signed=False))]
 Weight = Annotated[Decimal, BeforeValidator(_exact(places=6, signed=False)), AfterValidator(_no_weight_of_zero)]
 Driver = Annotated[str, AfterValidator(_known_driver)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Name = Annotated[str, AfterValidator(_rule_name)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
