@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from pipelines.lake.database import literal
 from pipelines.lake.paths import partition_path
 from pipelines.lake.tables import TableFile, recorded_inputs
 from pipelines.models.contracts import TableContract, contracts
@@ -45,6 +46,7 @@ def period_state(connection: duckdb.DuckDBPyConnection, lineage: Lineage, period
     problems = [
         *_missing(lineage, files, period),
         *(problem for contract in period_tables() for problem in _out_of_step(lineage, contract, files, recorded)),
+        *_claimed_twice(connection, files["billing.charges"]),
     ]
     return PeriodState(period, files, tuple(problems))
 
@@ -81,3 +83,24 @@ def _out_of_step(
             place = partition_path(file.partition)
             problems.append(f"{contract.table} ({place}) was built from another {', '.join(changed[:3])}")
     return problems
+
+
+def _claimed_twice(connection: duckdb.DuckDBPyConnection, charges: tuple[TableFile, ...]) -> list[str]:
+    """Accounts whose bill two sources brought for the same period (CONTRACTS.md §2)."""
+    if len(charges) < 2:
+        return []
+    claims = " UNION ALL ".join(
+        f"SELECT DISTINCT {literal(file.partition['x_SourceName'])} AS source, InvoiceIssuerName, BillingAccountId, "
+        f"SubAccountId FROM read_parquet({literal(file.path)})"
+        for file in charges
+    )
+    overlaps = connection.sql(
+        "SELECT BillingAccountId, count(DISTINCT SubAccountId) AS accounts, sources FROM ("
+        "  SELECT InvoiceIssuerName, BillingAccountId, SubAccountId, string_agg(source, ' and ' ORDER BY source) AS sources"
+        f"  FROM ({claims}) GROUP BY ALL HAVING count(*) > 1"
+        ") GROUP BY BillingAccountId, sources ORDER BY ALL"
+    ).fetchall()
+    return [
+        f"{accounts} account(s) of {payer} are billed by both {sources}: leave one of these sources out"
+        for payer, accounts, sources in overlaps
+    ]
