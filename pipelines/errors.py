@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.lake.audits import AuditResult
+
 
 class ApportionError(Exception):
     """A problem that a person has to act on.
@@ -49,9 +55,22 @@ class DeliveryError(ApportionError):
 
 
 class AuditFailed(ApportionError):
-    """Rows that were about to be committed failed an audit; nothing was committed."""
+    """Rows that were about to be committed failed an audit; nothing was committed. ``audits`` holds every result."""
 
     exit_code = 3
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        where: str = "",
+        expected: str = "",
+        found: str = "",
+        remedy: str = "",
+        audits: Sequence[AuditResult] = (),
+    ) -> None:
+        self.audits = tuple(audits)
+        super().__init__(problem, where=where, expected=expected, found=found, remedy=remedy)
 
 
 class PublicationError(ApportionError):
