@@ -91,7 +91,9 @@ class Comparison(StrictModel):
     dimension: Text | None = None
     tag: Text | None = None
     equals: str | None = None
-    in_: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(default=None, alias="in")
+    in_: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        default=None, validation_alias="in", serialization_alias="in"
+    )
     prefix: Text | None = None
     matches: Text | None = None
     present: Annotated[bool, BeforeValidator(_truth)] | None = None
@@ -174,7 +176,7 @@ class AnyOf(StrictModel):
 class Not(StrictModel):
     """True when its condition isn't: also where what it compares is absent."""
 
-    not_: Condition = Field(alias="not")
+    not_: Condition = Field(validation_alias="not", serialization_alias="not")
 
 
 def _form(value: Any) -> str | None:

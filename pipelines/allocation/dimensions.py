@@ -40,6 +40,7 @@ DIMENSIONS_FILE = "dimensions.yaml"
 BLANKS = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 """What is dropped around a value: white space of every kind, tabs and line ends too (the last one is U+3000)."""
 
+_BLANK = "[" + "".join(f"\\x{{{ord(blank):X}}}" for blank in BLANKS) + "]"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TAKEN = re.compile(r"tags|account|dimensions|target_id|tag_[0-9]+")
 
@@ -335,7 +336,7 @@ def resolve_dimensions(
     _refuse_tags_that_are_no_object(connection, combinations, relation)
     keys = list(dict.fromkeys([*tag_keys, *_tag_keys_of(dimensions)]))
     pointers = ", ".join(text_literal(_json_pointer(key)) for key in keys)
-    found = f"json_extract_string(nullif(trim(tags, {text_literal(BLANKS)}), ''), [{pointers}])" if keys else "[]"
+    found = f"json_extract_string({_filled_sql('tags')}, [{pointers}])" if keys else "[]"
     values = "".join(f", found[{position}] AS tag_{position}" for position in range(1, len(keys) + 1))
     steps = [
         f"read_tags AS (SELECT tags, account, {found} AS found FROM {combinations})",
@@ -397,7 +398,7 @@ def derive_dimensions(
 def _refuse_tags_that_are_no_object(connection: duckdb.DuckDBPyConnection, combinations: str, relation: str) -> None:
     wrong = connection.execute(
         f"SELECT count(DISTINCT tags) AS wrong, min(tags) AS example FROM {combinations}"
-        f" WHERE trim(tags, {text_literal(BLANKS)}) <> ''"
+        f" WHERE {_filled_sql('tags')} IS NOT NULL"
         " AND CASE WHEN json_valid(tags) THEN json_type(tags) NOT IN ('OBJECT', 'NULL') ELSE true END"
     ).fetchone()
     if wrong and wrong[0]:
@@ -424,6 +425,11 @@ def _json_pointer(key: str) -> str:
     return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
+def _filled_sql(text: str) -> str:
+    """Text without the blanks around it, NULL when nothing is left. trim() with these blanks takes ten times as long."""
+    return f"nullif(regexp_replace({text}, '^{_BLANK}+|{_BLANK}+$', '', 'g'), '')"
+
+
 def _value(name: str) -> str:
     """The column of a dimension's value between the steps; prefixed, since a dimension may be called group or order."""
     return f"value_{name}"
@@ -446,7 +452,7 @@ def _dimension_steps(
     joins: list[str] = []
     for position, source in enumerate(sources):
         if isinstance(source, TagSource):
-            candidates.append(f"nullif(trim({tags[source.tag]}, {text_literal(BLANKS)}), '')")
+            candidates.append(_filled_sql(tags[source.tag]))
         else:
             key, pairs = _pairs_of(source, dimensions)
             candidates.append(f"source_{position}.result")

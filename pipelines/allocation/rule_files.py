@@ -377,13 +377,16 @@ def _keys_beside(model: type[BaseModel], location: Sequence[str | int]) -> list[
     for element in location[:-1]:
         named = [each for each in candidates if each.__name__ == element]
         fields = [
-            field for each in candidates for name, field in each.model_fields.items() if element in (name, field.alias)
+            field
+            for each in candidates
+            for name, field in each.model_fields.items()
+            if element in (name, field.validation_alias)
         ]
         if named:
             candidates = named
         elif fields:
             candidates = [each for field in fields for each in _models_in(field.annotation)]
-    keys = [field.alias or name for each in candidates for name, field in each.model_fields.items()]
+    keys = [str(field.validation_alias or name) for each in candidates for name, field in each.model_fields.items()]
     outer, dot, _ = str(location[-1]).rpartition(".")
     inside = [key.removeprefix(outer + dot) for key in keys if key.startswith(outer + dot)]
     return list(dict.fromkeys(key.split(".")[0] for key in inside))

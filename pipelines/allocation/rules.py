@@ -364,18 +364,20 @@ class Rule(StrictModel):
     ``name`` is also the pool's id.
     """
 
-    name: Name = Field(alias="rule")
+    name: Name = Field(validation_alias="rule", serialization_alias="rule")
     priority: WholeNumber
     valid_from: Day
     valid_to: Day | None = None
     state: State
-    pool: Condition = Field(alias="pool.where")
+    pool: Condition = Field(validation_alias="pool.where", serialization_alias="pool.where")
     grain: Grain
     target: Annotated[tuple[str, ...], Field(min_length=1)]
     method: Method
     gap: GapPolicy = "own_line"
-    idle_unheld: Annotated[str, AfterValidator(_unheld_policy)] = Field(default="own_line", alias="idle.unheld")
-    idle_held: HeldIdlePolicy = Field(default="in_key", alias="idle.held")
+    idle_unheld: Annotated[str, AfterValidator(_unheld_policy)] = Field(
+        default="own_line", validation_alias="idle.unheld", serialization_alias="idle.unheld"
+    )
+    idle_held: HeldIdlePolicy = Field(default="in_key", validation_alias="idle.held", serialization_alias="idle.held")
     on_zero_weight: ZeroWeightPolicy = "renormalise"
     endpoints: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
     tests: tuple[RuleTest, ...] = ()
