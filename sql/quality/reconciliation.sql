@@ -114,7 +114,7 @@ accepted_sums AS (
 
 sides AS (
     SELECT
-        source_name, BillingCurrency, source_version, NULL AS charges_version,
+        source_name, BillingCurrency, source_version, CAST(NULL AS VARCHAR) AS charges_version,
         rows_delivered, rows_mapped, rows_netted, rows_rejected, rows_added, 0 AS rows_charges,
         billed_control, 0 AS billed_charges, 0 AS billed_allocated, 0 AS billed_accepted,
         effective_control, 0 AS effective_charges, 0 AS effective_allocated, 0 AS effective_accepted,
@@ -123,7 +123,7 @@ sides AS (
     FROM control_sums
     UNION ALL
     SELECT
-        source_name, BillingCurrency, NULL AS source_version, charges_version,
+        source_name, BillingCurrency, CAST(NULL AS VARCHAR) AS source_version, charges_version,
         0 AS rows_delivered, 0 AS rows_mapped, 0 AS rows_netted, 0 AS rows_rejected, 0 AS rows_added, rows_charges,
         0 AS billed_control, billed_charges, 0 AS billed_allocated, 0 AS billed_accepted,
         0 AS effective_control, effective_charges, 0 AS effective_allocated, 0 AS effective_accepted,
@@ -132,7 +132,7 @@ sides AS (
     FROM charge_sums
     UNION ALL
     SELECT
-        source_name, BillingCurrency, NULL AS source_version, NULL AS charges_version,
+        source_name, BillingCurrency, CAST(NULL AS VARCHAR) AS source_version, CAST(NULL AS VARCHAR) AS charges_version,
         0 AS rows_delivered, 0 AS rows_mapped, 0 AS rows_netted, 0 AS rows_rejected, 0 AS rows_added, 0 AS rows_charges,
         0 AS billed_control, 0 AS billed_charges, billed_allocated, 0 AS billed_accepted,
         0 AS effective_control, 0 AS effective_charges, effective_allocated, 0 AS effective_accepted,
@@ -141,7 +141,7 @@ sides AS (
     FROM allocated_sums
     UNION ALL
     SELECT
-        source_name, BillingCurrency, NULL AS source_version, NULL AS charges_version,
+        source_name, BillingCurrency, CAST(NULL AS VARCHAR) AS source_version, CAST(NULL AS VARCHAR) AS charges_version,
         0 AS rows_delivered, 0 AS rows_mapped, 0 AS rows_netted, 0 AS rows_rejected, 0 AS rows_added, 0 AS rows_charges,
         0 AS billed_control, 0 AS billed_charges, 0 AS billed_allocated, billed_accepted,
         0 AS effective_control, 0 AS effective_charges, 0 AS effective_allocated, effective_accepted,
