@@ -38,6 +38,8 @@ class Meter:
 
     columns: Mapping[str, CurValue]
     lines: Sequence[Line]
+    told_apart_by: str = ""
+    """What distinguishes the meter from another with the same columns."""
 
     def line_item_id(self, day: int) -> str:
         """The id AWS would give this meter's lines of a day: repeated within it, as real ids are."""
@@ -45,7 +47,7 @@ class Meter:
 
     @cached_property
     def _identity(self) -> str:
-        return repr(sorted(self.columns.items()))
+        return repr((self.told_apart_by, sorted(self.columns.items())))
 
 
 def scaled(value: Decimal | str) -> int:

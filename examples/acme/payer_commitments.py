@@ -175,6 +175,7 @@ def _covered(
             "pricing_public_on_demand_rate": None,
         },
         [line._replace(unblended=-line.unblended, on_demand=0) for line in lines],
+        told_apart_by=str(columns["line_item_resource_id"]),
     )
 
 

@@ -12,7 +12,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -42,9 +42,7 @@ def write_subsidiary_bill(report: Path, span: Span) -> Iterator[WrittenPeriod]:
     for month in span.months():
         meters = _meters(month)
         if month.start == OLDER_ASSEMBLY_MONTH:
-            first_day = Span(
-                month.delivered.first_day, month.delivered.first_day.replace(day=month.delivered.first_day.day + 1)
-            )
+            first_day = Span(month.delivered.first_day, month.delivered.first_day + timedelta(days=1))
             earlier = BillingMonth(month.start, month.end, first_day)
             _write_assembly(report, earlier, _meters(earlier), is_newest=False)
         _write_assembly(report, month, meters, is_newest=True)

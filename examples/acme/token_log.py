@@ -58,7 +58,7 @@ MISTRAL = _self_hosted("mistral-large", "0.000001", "0.000003")
 EMBED = _self_hosted("embed-v2", "0.00000002", "0", "aembedding")
 WHISPER = _self_hosted("whisper-large-v3", "0.0000001", "0.0000003", "atranscription")
 SONNET = ServedModel(
-    "claude-sonnet",
+    "claude-sonnet-4-5",
     "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
     "bedrock",
     _BEDROCK_ADDRESS,
@@ -70,7 +70,7 @@ SONNET = ServedModel(
 )
 NOVA = ServedModel(
     "nova-pro",
-    "us.amazon.nova-pro-v1:0",
+    "amazon.nova-pro-v1:0",
     "bedrock",
     _BEDROCK_ADDRESS,
     Decimal("0.0000008"),
@@ -81,7 +81,7 @@ NOVA = ServedModel(
 )
 GPT = ServedModel(
     "gpt-5-mini",
-    "gpt-5-mini-2025-08-07",
+    "gpt-5-mini",
     "openai",
     "https://api.openai.com/v1/",
     Decimal("0.00000025"),
@@ -280,6 +280,7 @@ class Request:
         labels = {
             "product": caller.product,
             "feature": caller.feature,
+            "model": caller.model.group,
             "environment": caller.environment,
             "customer": self.customer or "",
         }
