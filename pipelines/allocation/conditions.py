@@ -13,6 +13,7 @@ import duckdb
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, ValidationInfo, model_validator
 
 from pipelines.allocation.rule_files import Refusal, StrictModel, refused, suggestion
+from pipelines.lake.database import literal
 
 TEXT_COLUMNS: tuple[str, ...] = (
     "AvailabilityZone",
@@ -284,16 +285,11 @@ def to_sql(
 
 def _comparison_sql(comparison: Comparison, value: str) -> str:
     if comparison.equals is not None:
-        return f"coalesce({value} = {text_literal(comparison.equals)}, false)"
+        return f"coalesce({value} = {literal(comparison.equals)}, false)"
     if comparison.in_ is not None:
-        return f"coalesce({value} IN ({', '.join(text_literal(each) for each in comparison.in_)}), false)"
+        return f"coalesce({value} IN ({', '.join(literal(each) for each in comparison.in_)}), false)"
     if comparison.prefix is not None:
-        return f"coalesce(starts_with({value}, {text_literal(comparison.prefix)}), false)"
+        return f"coalesce(starts_with({value}, {literal(comparison.prefix)}), false)"
     if comparison.matches is not None:
-        return f"coalesce(regexp_full_match({value}, {text_literal(comparison.matches)}), false)"
+        return f"coalesce(regexp_full_match({value}, {literal(comparison.matches)}), false)"
     return f"({value} IS NOT NULL)" if comparison.present else f"({value} IS NULL)"
-
-
-def text_literal(text: str) -> str:
-    """A SQL text literal. DuckDB gives a backslash no meaning in it; a quote is written twice, NUL by its code."""
-    return " || chr(0) || ".join("'" + part.replace("'", "''") + "'" for part in text.split("\0"))

@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import duckdb
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, ValidationError, model_validator
 
-from pipelines.allocation.conditions import text_literal
 from pipelines.allocation.rule_files import (
     Refusal,
     RuleFilesError,
@@ -31,6 +30,7 @@ from pipelines.allocation.rule_files import (
     suggestion,
 )
 from pipelines.errors import ApportionError
+from pipelines.lake.database import identifier, literal
 
 SEVEN: tuple[str, ...] = ("team", "product", "feature", "model", "environment", "customer", "cost_center")
 """The dimensions that always exist, in the order of every table's columns."""
@@ -335,7 +335,7 @@ def resolve_dimensions(
     )
     _refuse_tags_that_are_no_object(connection, combinations, relation)
     keys = list(dict.fromkeys([*tag_keys, *_tag_keys_of(dimensions)]))
-    pointers = ", ".join(text_literal(_json_pointer(key)) for key in keys)
+    pointers = ", ".join(literal(_json_pointer(key)) for key in keys)
     found = f"json_extract_string({_filled_sql('tags')}, [{pointers}])" if keys else "[]"
     values = "".join(f", found[{position}] AS tag_{position}" for position in range(1, len(keys) + 1))
     steps = [
@@ -373,9 +373,9 @@ def derive_dimensions(
     those with a lookup that starts from one of them are looked up, one after another; every other is NULL. A target
     whose first value is NULL or empty has no id and no row.
     """
-    values = ", ".join(f"nullif({_quoted(name)}, '') AS {_value(name)}" for name in target)
+    values = ", ".join(f"nullif({identifier(name)}, '') AS {_value(name)}" for name in target)
     steps = [
-        f"targets AS (SELECT DISTINCT {values} FROM {relation} WHERE nullif({_quoted(target[0])}, '') IS NOT NULL)"
+        f"targets AS (SELECT DISTINCT {values} FROM {relation} WHERE nullif({identifier(target[0])}, '') IS NOT NULL)"
     ]
     previous = "targets"
     known = set(target)
@@ -388,10 +388,10 @@ def derive_dimensions(
             steps.extend(_dimension_steps(name, entry, usable, previous, {}, dimensions))
             previous = f"{name}_named"
             known.add(name)
-    identifier = target_id_sql([_value(name) for name in target])
+    target_identifier = target_id_sql([_value(name) for name in target])
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {into} AS WITH {', '.join(steps)}"
-        f" SELECT {identifier} AS target_id, {_dimension_selection(dimensions, known)} FROM {previous}"
+        f" SELECT {target_identifier} AS target_id, {_dimension_selection(dimensions, known)} FROM {previous}"
     )
 
 
@@ -433,10 +433,6 @@ def _filled_sql(text: str) -> str:
 def _value(name: str) -> str:
     """The column of a dimension's value between the steps; prefixed, since a dimension may be called group or order."""
     return f"value_{name}"
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
 
 
 def _dimension_steps(
@@ -482,7 +478,7 @@ def _pairs_of(source: AccountSource | LookupSource, dimensions: Dimensions) -> t
 
 
 def _pairs_sql(pairs: Mapping[str, str], name: str) -> str:
-    rows = ", ".join(f"({text_literal(key)}, {text_literal(value)})" for key, value in pairs.items())
+    rows = ", ".join(f"({literal(key)}, {literal(value)})" for key, value in pairs.items())
     return f"(VALUES {rows}) AS {name}(key, result)"
 
 
@@ -491,9 +487,7 @@ def _dimension_selection(dimensions: Dimensions, known: Iterable[str]) -> str:
     known = set(known)
     seven = [f"{_value(name) if name in known else 'CAST(NULL AS VARCHAR)'} AS {name}" for name in SEVEN]
     members = [
-        f"{text_literal(json.dumps(name) + ':')} || to_json({_value(name)})"
-        for name in dimensions.others
-        if name in known
+        f"{literal(json.dumps(name) + ':')} || to_json({_value(name)})" for name in dimensions.others if name in known
     ]
     others = (
         f"nullif('{{' || concat_ws(',', {', '.join(members)}) || '}}', '{{}}')" if members else "CAST(NULL AS VARCHAR)"
