@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ import duckdb
 from pipelines.lake.audits import AuditResult, contract_audits, raise_if_failed, run_audits
 from pipelines.lake.database import connect, literal
 from pipelines.lake.locks import HeldFolder
-from pipelines.lake.paths import Lake, partition_path
+from pipelines.lake.paths import Lake
 from pipelines.lake.tables import StagedPartition, commit, ensure_table, relation_sql, stage, table_files
 from pipelines.models.contracts import Audit, TableContract, contracts
 from pipelines.models.lineage import Lineage, build_token
@@ -66,12 +66,24 @@ def ensure_tables(lake: Lake) -> None:
 
 
 def build_model(lineage: Lineage, contract: TableContract, period: str) -> Built:
-    """Build a table's billing period from the SQL beside its contract.
+    """Build a table's billing period from the SQL beside its contract. Raises AuditFailed."""
+    return build_period(lineage, contract, period, _model)
+
+
+def build_period(
+    lineage: Lineage,
+    contract: TableContract,
+    period: str,
+    select: Callable[[Lineage, Workspace, TableContract, str], str],
+) -> Built:
+    """Build one billing period of a table from the rows of ``select``, unless it was made from the same inputs already.
 
     Raises AuditFailed; then nothing was committed and the last good partition is still in place.
     """
     column = contract.period_column()
-    partition = {column: period} if column else {}
+    if column is None:
+        raise ValueError(f"{contract.table} has no billing period")
+    partition = {column: period}
     inputs = lineage.inputs(contract, partition)
     token = build_token(contract, partition, inputs)
     current = lineage.file(contract, partition)
@@ -80,11 +92,15 @@ def build_model(lineage: Lineage, contract: TableContract, period: str) -> Built
     with workspace(lineage.lake) as space:
         register_mappings(space.connection)
         register_inputs(space.connection, lineage, contract, partition)
+        rows = select(lineage, space, contract, period)
+        staged = stage(space.connection, rows, contract, partition, token=token, inputs=inputs, folder=space.folder)
         parameters: dict[str, Parameter] = {"billing_period": period}
-        select = bind_used(load_sql(f"{contract.schema_name}/{contract.sql_file.stem}"), parameters)
-        staged = stage(space.connection, select, contract, partition, token=token, inputs=inputs, folder=space.folder)
         audits = audit_and_commit(lineage.lake, space, contract, [staged], parameters, label=period)
     return Built(contract.table, (partition,), staged.rows, unchanged=False, audits=tuple(audits))
+
+
+def _model(lineage: Lineage, space: Workspace, contract: TableContract, period: str) -> str:
+    return bind_used(load_sql(f"{contract.schema_name}/{contract.sql_file.stem}"), {"billing_period": period})
 
 
 def audit_and_commit(

@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 
+from pipelines.allocation.dimensions import fingerprint
 from pipelines.allocation.rules import RuleSet, load_rule_set
 from pipelines.config import Settings, UsageSource
 from pipelines.errors import ConfigurationError
@@ -44,6 +45,12 @@ def build_token(contract: TableContract, partition: Mapping[str, str], inputs: M
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:40]
 
 
+def rules_fingerprint(rule_set: RuleSet) -> str:
+    """SHA-256 over every rule as it is written, and the dimensions."""
+    lines = [f"{rule.name} {rule.rule_hash}\n{rule.text}" for rule in rule_set.rules]
+    return hashlib.sha256("\n".join([fingerprint(rule_set.dimensions), *lines]).encode()).hexdigest()
+
+
 def month_of(period_or_day: str) -> str:
     """``2026-10`` for a billing period or a day of it."""
     return period_or_day[:7]
@@ -72,7 +79,7 @@ class Lineage:
     def rule_set(self) -> RuleSet:
         """The rules and dimensions in force; none at all where no rules are configured. Raises RuleError."""
         if self._rule_set is None:
-            self._rule_set = load_rule_set(self.settings.rules)
+            self._rule_set = load_rule_set(self.settings.rules) if self.settings.rules else RuleSet()
         return self._rule_set
 
     def files(self, table: str) -> list[TableFile]:
@@ -105,9 +112,9 @@ class Lineage:
             if name == "landing":
                 result |= self._landing(contract, partition)
             elif name == "rules":
-                result[name] = self.rule_set.fingerprint
+                result[name] = rules_fingerprint(self.rule_set)
             elif name == "dimensions":
-                result[name] = self.rule_set.dimensions.fingerprint
+                result[name] = fingerprint(self.rule_set.dimensions)
             elif name == "watermarks":
                 result |= {f"watermark/{source.name}": self.watermark(source.name) for source in self.settings.usage}
             elif name == "accepted_differences":
