@@ -42,7 +42,17 @@ _INPUT_TABLES = {
     "driver_values": "window_id BIGINT, driver VARCHAR, target VARCHAR, value HUGEINT",
 }
 
-_STEPS = ("hours", "held_idle", "weighed_values", "entries_in_use", "listed_targets", "key", "vector", "qualities")
+_STEPS = (
+    "hours",
+    "held_idle",
+    "weighed_values",
+    "entries_in_use",
+    "listed_targets",
+    "key",
+    "key_parts",
+    "vector",
+    "qualities",
+)
 
 
 class MeasurementRefused(ApportionError):

@@ -81,3 +81,15 @@ CREATE OR REPLACE MACRO share_floor(multiplier, part, whole, divisor) AS
             'quotient': 0::HUGEINT, 'rest_of_whole': 0::HUGEINT, 'rest_of_divisor': 0::HUGEINT
         }
     ).quotient;
+
+-- A whole number of units of the 18th place as a number: what exact_units() counted.
+CREATE OR REPLACE MACRO number_of_units(units) AS
+    CAST(units // 1000000000000000000::HUGEINT AS DECIMAL(38,18))
+    + CAST(units % 1000000000000000000::HUGEINT AS DECIMAL(18,0)) * CAST('0.000000000000000001' AS DECIMAL(18,18));
+
+-- A decimal as JSON writes a number: no zeros at its end, no point without a digit behind it.
+CREATE OR REPLACE MACRO decimal_text(number) AS
+    CASE
+        WHEN contains(CAST(number AS VARCHAR), '.') THEN rtrim(rtrim(CAST(number AS VARCHAR), '0'), '.')
+        ELSE CAST(number AS VARCHAR)
+    END;

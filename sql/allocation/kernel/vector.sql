@@ -4,6 +4,10 @@ WITH hours AS (
     SELECT window_id, rule_number, gap_share, idle_share FROM split.hours
 ),
 
+key_parts AS (
+    SELECT window_id, share FROM split.key_parts
+),
+
 rules AS (
     SELECT rule_number, gap, idle_unheld, idle_owner FROM split.rules
 ),
@@ -30,27 +34,20 @@ key_shares AS (
     GROUP BY window_id, target
 ),
 
-held_idle_totals AS (
-    SELECT window_id, sum(idle_share) AS idle_share FROM held_idle GROUP BY window_id
-),
-
 windows AS (
     SELECT
-        hours.window_id,
+        key_parts.window_id,
         rules.gap,
         rules.idle_unheld,
         rules.idle_owner,
         hours.gap_share,
         hours.idle_share,
-        1000000000000000000::HUGEINT
-        - CASE rules.gap WHEN 'own_line' THEN hours.gap_share ELSE 0 END
-        - hours.idle_share
-        - coalesce(held_idle_totals.idle_share, 0) AS key_part,
+        key_parts.share AS key_part,
         listed.window_id IS NOT NULL AS lists_targets
-    FROM hours
+    FROM key_parts
+    INNER JOIN hours ON key_parts.window_id = hours.window_id
     INNER JOIN rules ON hours.rule_number = rules.rule_number
-    LEFT JOIN held_idle_totals ON hours.window_id = held_idle_totals.window_id
-    LEFT JOIN (SELECT DISTINCT window_id FROM listed_targets) AS listed ON hours.window_id = listed.window_id
+    LEFT JOIN (SELECT DISTINCT window_id FROM listed_targets) AS listed ON key_parts.window_id = listed.window_id
 ),
 
 floors AS (

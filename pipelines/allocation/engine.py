@@ -1,0 +1,76 @@
+"""The allocation engine: every charge of a billing period into the place or places where it ends up, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.allocation.parts import charges_select, create_elements
+from pipelines.allocation.pools import ChargeKinds
+from pipelines.allocation.rules import RuleSet
+from pipelines.allocation.shares import create_shares
+from pipelines.allocation.windows import create_windows
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True)
+class AllocationRelations:
+    """What an allocation gives, as SELECTs over the session in which it was made.
+
+    ``charges`` streams: it reads ``billing.charges`` once, in its order, and holds only the small tables of the
+    schema ``split`` in memory.
+    """
+
+    charges: str
+    rules: str
+
+
+def create_allocation(
+    connection: duckdb.DuckDBPyConnection, rule_set: RuleSet, *, billing_period: str
+) -> AllocationRelations:
+    """Decide where each charge of ``billing.charges`` ends up, and return the SELECTs that write it.
+
+    The session holds ``billing.charges`` with one billing period, the ``usage`` tables with every day that its charges
+    were made for, and the mappings. Leaves the schema ``split``.
+
+    Raises MeasurementRefused and ZeroWeightRefused (:mod:`pipelines.allocation.shares`) and ApportionError for tags
+    that are no JSON object.
+    """
+    connection.execute("CREATE SCHEMA IF NOT EXISTS split")
+    kinds = ChargeKinds(connection, rule_set)
+    create_windows(connection, rule_set.rules, rule_set.dimensions, kinds)
+    create_shares(connection)
+    create_elements(connection, rule_set.rules, rule_set.dimensions)
+    return AllocationRelations(
+        charges=charges_select(kinds), rules=create_rules(connection, rule_set, billing_period=billing_period)
+    )
+
+
+def create_rules(connection: duckdb.DuckDBPyConnection, rule_set: RuleSet, *, billing_period: str) -> str:
+    """Create ``split.rule_texts``, the rules as ``allocation.rules`` keeps them, and return its SELECT."""
+    connection.execute("CREATE SCHEMA IF NOT EXISTS split")
+    connection.execute(
+        "CREATE OR REPLACE TABLE split.rule_texts (period VARCHAR, rule VARCHAR, rule_hash VARCHAR, pool VARCHAR, "
+        "state VARCHAR, priority BIGINT, valid_from DATE, valid_to DATE, rule_text VARCHAR)"
+    )
+    for rule in rule_set.rules:
+        connection.execute(
+            "INSERT INTO split.rule_texts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                billing_period,
+                rule.name,
+                rule.rule_hash,
+                rule.name,
+                rule.state,
+                rule.priority,
+                rule.valid_from,
+                rule.valid_to,
+                rule.text,
+            ],
+        )
+    return (
+        "SELECT period, rule, rule_hash, pool, state, priority, valid_from, valid_to, rule_text "
+        "FROM split.rule_texts ORDER BY rule"
+    )
