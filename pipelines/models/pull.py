@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.config import BillSource, UsageSource
 from pipelines.lake.landing import LandedDelivery, land
 from pipelines.lake.paths import Lake
 from pipelines.models.lineage import month_of
 from pipelines.sources import aws_cur, dcgm_files, litellm
+from pipelines.sources.deliveries import Delivery
 
-_DELIVERIES = {
+_DELIVERIES: Mapping[str, Callable[[Any], list[Delivery]]] = {
     "aws-cur": aws_cur.deliveries,
     "dcgm-files": dcgm_files.deliveries,
     "litellm": litellm.deliveries,
