@@ -178,6 +178,8 @@ def parse_documents(text: str, *, file: str) -> tuple[list[YamlDocument], list[R
                 "quote text that has ': ' or ' #' in it",
             )
         ]
+    except RecursionError:
+        return [], [RuleProblem(file, 1, "the file is nested too deeply to be read", remedy="write it flatter")]
     documents: list[YamlDocument] = []
     problems: list[RuleProblem] = []
     for node in nodes:

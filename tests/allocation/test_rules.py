@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -828,6 +829,11 @@ def test_all_problems_of_all_files_are_said_at_once(tmp_path: Path) -> None:
     assert caught.value.exit_code == 2
 
 
+def test_nesting_without_end_is_refused() -> None:
+    problem = RuleProblem("rule.yaml", 1, "the file is nested too deeply to be read", remedy="write it flatter")
+    assert problems("[" * 5000) == [problem]
+
+
 def test_one_problem_is_told_as_any_error() -> None:
     with pytest.raises(RuleFilesError) as caught:
         parse_rules(SHORTEST + "gaps: own_line\n", file="rules/gpu.yaml")
@@ -874,3 +880,17 @@ def test_token_rows_feed_one_rule(first: str, second: str, expected: list[tuple[
         assert [(each.line, each.problem) for each in problems(text)] == expected
     else:
         assert [rule.name for rule in parse_rules(text)] == ["one", "two"]
+
+
+def test_the_examples_of_the_documentation_load() -> None:
+    documentation = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+    rule, condition, dimensions = re.findall(r"^```yaml\n(.*?)^```$", documentation, re.DOTALL | re.MULTILINE)
+    known = parse_dimensions(dimensions)
+    assert [each.name for each in parse_rules(rule, dimensions=known)] == ["gpu-cluster-shared"]
+    assert parse_rules(SHORTEST.replace("pool: {where: {tag: a, present: true}}\n", condition), dimensions=known)
+
+
+def test_the_rules_of_the_demo_company_load() -> None:
+    rule_set = load_rule_set(Path(__file__).parents[2] / "allocation_rules")
+    assert [rule.priority for rule in rule_set.rules] == sorted(rule.priority for rule in rule_set.rules)
+    assert rule_set.rules
