@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -142,12 +143,18 @@ class Dimension(StrictModel):
 
 
 def _lower_case(values: Sequence[str]) -> list[str]:
-    """Lower-cased by DuckDB, which does the same to the bill; Python's own rules differ for a few letters."""
+    """Lower-cased as the bill's values are.
+
+    DuckDB does that to the bill, and for letters beyond ASCII its rules and Python's differ in a few places.
+    """
+    return [value.lower() if value.isascii() else _lower_case_in_duckdb(value) for value in values]
+
+
+@cache
+def _lower_case_in_duckdb(value: str) -> str:
     with duckdb.connect() as connection:
-        (lowered,) = connection.execute(
-            "SELECT [lower(value) FOR value IN $1::VARCHAR[]] AS lowered", [list(values)]
-        ).fetchall()[0]
-    return list(lowered)
+        [(lowered,)] = connection.execute("SELECT lower($1)", [value]).fetchall()
+    return str(lowered)
 
 
 class Dimensions(StrictModel):
