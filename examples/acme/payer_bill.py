@@ -7,6 +7,7 @@ The export has manual discount compatibility on: discounts are lines of their ow
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -286,17 +287,14 @@ def _write_manifest(export: Path, month: BillingMonth, files: Sequence[str]) -> 
         "contentType": "Parquet",
         "createdAt": created_at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
         "dataFiles": [f"s3://{BUCKET}/exports/{EXPORT_NAME}/{name}" for name in files],
-        "executionId": _execution_id(month),
+        # An execution of its own for each content, so that what was once delivered under an id never changes.
+        "executionId": identifier(" ".join(hashlib.sha256((export / name).read_bytes()).hexdigest() for name in files)),
         "exportArn": f"arn:aws:bcm-data-exports:{REGION}:{PAYER_ACCOUNT}:export/{EXPORT_NAME}-{identifier('export')}",
         "exportName": EXPORT_NAME,
     }
     path = export / f"metadata/BILLING_PERIOD={month.label}/{EXPORT_NAME}-Manifest.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8", newline="\n")
-
-
-def _execution_id(month: BillingMonth) -> str:
-    return identifier(f"execution {month.label} {month.delivered.first_day} {month.delivered.end_day}")
 
 
 def _leave_stale_file(export: Path, span: Span) -> None:

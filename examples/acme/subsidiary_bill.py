@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 from collections import defaultdict
@@ -153,11 +154,13 @@ def number_text(value: int) -> str:
 
 def _write_assembly(report: Path, month: BillingMonth, meters: Sequence[Meter], *, is_newest: bool) -> None:
     period = report / f"{month.start:%Y%m%d}-{month.end:%Y%m%d}"
-    assembly = identifier(f"assembly {month.label} {month.delivered.first_day} {month.delivered.end_day}")
     columns = [column for column, months in COLUMN_MONTHS.items() if str(month.start.month) in months.split()]
     file_name = f"{REPORT_NAME}-00001.csv.gz"
+    data = _gzipped(_csv(month, meters, columns))
+    # An assembly of its own for each content, so that what was once delivered under an id never changes.
+    assembly = identifier(f"assembly {hashlib.sha256(data).hexdigest()}")
     (period / assembly).mkdir(parents=True, exist_ok=True)
-    (period / assembly / file_name).write_bytes(_gzipped(_csv(month, meters, columns)))
+    (period / assembly / file_name).write_bytes(data)
     manifest = {
         "assemblyId": assembly,
         "account": GLOBEX_PAYER_ACCOUNT,
