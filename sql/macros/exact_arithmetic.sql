@@ -93,3 +93,14 @@ CREATE OR REPLACE MACRO decimal_text(number) AS
         WHEN contains(CAST(number AS VARCHAR), '.') THEN rtrim(rtrim(CAST(number AS VARCHAR), '0'), '.')
         ELSE CAST(number AS VARCHAR)
     END;
+
+-- What the first of `parts` equal parts of some units hold together, rounded half away from zero.
+CREATE OR REPLACE MACRO even_parts_through(units, nth, parts) AS
+    (2 * units * nth + CASE WHEN units < 0 THEN -parts ELSE parts END) // (2 * parts);
+
+-- The part of an amount that falls to one of `parts` equal parts, counted from 1: rounded cumulatively (half away from
+-- zero at the 18th place), so that the parts sum to the amount. Exact for amounts below 10^20 and up to 10^5 parts.
+CREATE OR REPLACE MACRO even_part(amount, nth, parts) AS
+    number_of_units(
+        even_parts_through(exact_units(amount), nth, parts) - even_parts_through(exact_units(amount), nth - 1, parts)
+    );
