@@ -10,8 +10,9 @@ from pathlib import Path
 import duckdb
 
 from pipelines.lake.database import identifier, literal
-from pipelines.lake.tables import relation_sql
-from pipelines.models.contracts import TableContract
+from pipelines.lake.paths import Lake
+from pipelines.lake.tables import relation_sql, table_files
+from pipelines.models.contracts import TableContract, contracts
 
 
 def export_canonically(
@@ -36,3 +37,21 @@ def canonical_hash(connection: duckdb.DuckDBPyConnection, contract: TableContrac
         export_canonically(connection, contract, files, target)
         with target.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def period_hashes(connection: duckdb.DuckDBPyConnection, lake: Lake) -> dict[str, str]:
+    """The canonical hash of every table and billing period of a lake, by ``<table> <period>``.
+
+    Our own records hold clock times and are left out.
+    """
+    hashes = {}
+    for contract in contracts().values():
+        if contract.kind == "view" or not contract.canonical:
+            continue
+        column = contract.period_column()
+        periods: dict[str, list[Path]] = {}
+        for file in table_files(lake, contract):
+            periods.setdefault(file.partition[column][:7] if column else "", []).append(file.path)
+        for period, files in sorted(periods.items()):
+            hashes[f"{contract.table} {period}"] = canonical_hash(connection, contract, files)
+    return hashes
