@@ -87,31 +87,28 @@ def _grain_audit(contract: TableContract) -> tuple[Audit, ...]:
 def _ascending_audit(contract: TableContract, keys: Sequence[str]) -> Audit:
     """Compare each row with the one before it: 0.15 s for 3 million rows where grouping them takes 1.1 s.
 
-    The grain's last two columns count rows of the file that the others name; a file's rows lie together.
+    The grain's last two columns are the row of a file and the part that it became; the first parts of a file lie
+    together in delivery order, and so do the further parts.
     """
     *names, row, part = keys
-    file = f"struct_pack({', '.join(f'k{number} := {name}' for number, name in enumerate(names))})"
+    block = f"struct_pack({', '.join(f'k{number} := {name}' for number, name in enumerate([*names, part]))})"
     return Audit(
         name="grain_is_unique",
-        description=f"rows ascend by {', '.join(contract.grain)}, each once and in delivery order",
+        description=f"one row for each {', '.join(contract.grain)}, in delivery order",
         sql=f"""
             WITH neighbours AS (
-              SELECT {file} AS file, {row} AS row_number, {part} AS part,
-                lag({file}) OVER () AS file_before, lag({row}) OVER () AS row_before, lag({part}) OVER () AS part_before
+              SELECT {block} AS block, {row} AS row_number, lag({block}) OVER () AS block_before, lag({row}) OVER () AS row_before
               FROM staged
             ),
             counted AS (
               SELECT
-                count(*) FILTER (
-                  WHERE file = file_before
-                    AND (row_number < row_before OR (row_number = row_before AND part <= part_before))
-                ) AS rows_not_ascending,
-                count(*) FILTER (WHERE file IS DISTINCT FROM file_before) - count(DISTINCT file) AS files_in_pieces
+                count(*) FILTER (WHERE block = block_before AND row_number <= row_before) AS rows_not_ascending,
+                count(*) FILTER (WHERE block IS DISTINCT FROM block_before) - count(DISTINCT block) AS blocks_in_pieces
               FROM neighbours
             )
-            SELECT rows_not_ascending, files_in_pieces
+            SELECT rows_not_ascending, blocks_in_pieces
             FROM counted
-            WHERE rows_not_ascending <> 0 OR files_in_pieces <> 0""",
+            WHERE rows_not_ascending <> 0 OR blocks_in_pieces <> 0""",
     )
 
 
