@@ -1,0 +1,46 @@
+"""What every source delivered, byte for byte."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pipelines.config import BillSource, Settings, UsageSource
+from pipelines.lake.paths import Lake
+from pipelines.models.pull import pull
+from pipelines.orchestration.partitions import billing_periods
+from pipelines.orchestration.specs import OWNERS, landing_key
+from pipelines.orchestration.steps import UNCHANGED, Outcome, Outcomes, step
+
+
+def landing_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """An asset ``landing/<source>`` for each bill and usage source."""
+    sources: list[BillSource | UsageSource] = [*settings.bills, *settings.usage]
+    return [_landing(settings, source) for source in sources]
+
+
+def _landing(settings: Settings, source: BillSource | UsageSource) -> dg.AssetsDefinition:
+    key = landing_key(source.name)
+    spec = dg.AssetSpec(
+        key=key,
+        description=f"What {source.name} ({source.kind}) delivered, byte for byte; kept for good.",
+        group_name="landing",
+        owners=OWNERS,
+        kinds={"python", "file"},
+        partitions_def=billing_periods(settings),
+    )
+
+    def build(period: str) -> Outcomes:
+        pulled = pull(Lake(settings.lake), source, period)
+        return {
+            key: Outcome(
+                {
+                    "deliveries": len(pulled.deliveries),
+                    "files": sum(len(delivery.files) for delivery in pulled.deliveries),
+                    "bytes": pulled.size,
+                    "newest version": pulled.deliveries[-1].version if pulled.deliveries else "nothing delivered",
+                    UNCHANGED: pulled.copied == 0,
+                }
+            )
+        }
+
+    return step("__".join(key.path).replace("-", "_"), [spec], build)

@@ -1,0 +1,54 @@
+"""The one step that changes what analysts see."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pipelines.config import Settings
+from pipelines.errors import PublicationError
+from pipelines.lake.paths import Lake
+from pipelines.models.lineage import Lineage
+from pipelines.models.periods import period_tables
+from pipelines.models.publication import publish
+from pipelines.orchestration.partitions import billing_periods
+from pipelines.orchestration.specs import OWNERS, producing_keys
+from pipelines.orchestration.steps import UNCHANGED, Outcome, Outcomes, step
+
+PUBLISH = dg.AssetKey("publish")
+
+
+def publish_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """``publish``: every billing period that is ready; one that isn't keeps its previous figures and is marked stale."""
+    lake = Lake(settings.lake)
+    spec = dg.AssetSpec(
+        key=PUBLISH,
+        deps=producing_keys(contract.table for contract in period_tables()),
+        description="The DuckDB file of views that analysts open, with every billing period that is ready.",
+        group_name="publish",
+        owners=OWNERS,
+        kinds={"duckdb"},
+        partitions_def=billing_periods(settings),
+    )
+
+    def build(period: str) -> Outcomes:
+        published = publish(Lineage(settings))
+        if reasons := published.stale.get(period):
+            raise PublicationError(
+                f"Billing period {period} was not published; readers keep its previous figures.",
+                where=f"lake {lake.root}",
+                expected="every table of the period built from the same inputs",
+                found="; ".join(reasons),
+                remedy=f"apportion run --period {period}",
+            )
+        return {
+            PUBLISH: Outcome(
+                {
+                    "publication": published.publication.name,
+                    "file": str(lake.analysts_file),
+                    "stale periods": ", ".join(published.stale) or "none",
+                    UNCHANGED: not published.is_new,
+                }
+            )
+        }
+
+    return [step("publish", [spec], build)]

@@ -1,0 +1,126 @@
+"""What the command line prints: rows, and the state of the lake."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipelines.config import Settings
+from pipelines.errors import PublicationError
+from pipelines.lake.paths import Lake
+from pipelines.lake.publishing import newest_publication
+from pipelines.models.build import workspace
+from pipelines.models.contracts import contracts
+from pipelines.models.lineage import Lineage
+from pipelines.models.normalisation import plain
+from pipelines.models.periods import known_periods, period_state
+from pipelines.orchestration.figures import cost_totals
+
+SHOWN_ROWS = 200
+
+
+@contextmanager
+def open_published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The published tables, read-only and in UTC. Raises PublicationError before anything was published."""
+    file = Lake(settings.lake).analysts_file
+    if not file.exists():
+        raise PublicationError("Nothing has been published yet.", where=str(file), remedy="apportion run")
+    connection = duckdb.connect(str(file), read_only=True)
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET default_collation = 'binary'")
+        yield connection
+    finally:
+        connection.close()
+
+
+def print_rows(relation: duckdb.DuckDBPyRelation) -> None:
+    """Print the first rows as a table."""
+    rows = relation.limit(SHOWN_ROWS + 1).fetchall()
+    print_table(relation.columns, rows[:SHOWN_ROWS])
+    if len(rows) > SHOWN_ROWS:
+        Console(stderr=True).print(f"the first {SHOWN_ROWS} rows; --csv prints them all")
+
+
+def print_csv(relation: duckdb.DuckDBPyRelation) -> None:
+    """Print every row as CSV with a header; NULL is an empty field, amounts in plain digits."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(relation.columns)
+    for batch in relation.to_arrow_reader():
+        writer.writerows([_text(value) for value in row.values()] for row in batch.to_pylist())
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
+    """Print rows as a table: numbers to the right and in plain digits, NULL as a dash."""
+    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+    for position, column in enumerate(columns):
+        values = [row[position] for row in rows]
+        numeric = any(isinstance(value, (int, Decimal)) and not isinstance(value, bool) for value in values)
+        table.add_column(escape(column), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(_text(value)) if value is not None else "–" for value in row))
+    # A pipe or file has no width of its own; rows are worth more than 80 columns there.
+    console = Console(highlight=False)
+    console.print(table, width=console.width if console.is_terminal else 400)
+
+
+def print_status(settings: Settings) -> None:
+    """Print each billing period's state, rows, totals and last run, then how far each usage source has come in."""
+    lineage = Lineage(settings)
+    publication = newest_publication(lineage.lake)
+    last_runs = _last_runs(settings)
+    charges = contracts()["billing.charges"]
+    rows = []
+    with workspace(lineage.lake) as space:
+        periods = sorted({*known_periods(lineage), *(publication.periods if publication else ())})
+        for period in periods:
+            state = period_state(space.connection, lineage, period)
+            shown = publication.periods.get(period) if publication else None
+            files = state.files["billing.charges"]
+            rows.append(
+                (
+                    period,
+                    _state(state.is_ready, shown is not None and bool(shown.tables)),
+                    sum(file.rows for file in files),
+                    "\n".join(
+                        f"{name} {total}"
+                        for name, total in cost_totals(charges, [file.path for file in files]).items()
+                        if name.startswith(("BilledCost", "EffectiveCost"))
+                    ),
+                    last_runs.get(period, "none"),
+                    "\n".join(state.problems),
+                )
+            )
+    print_table(["period", "state", "charges", "totals", "last run", "out of step"], rows, title="Billing periods")
+    usage = [(source.name, source.kind, lineage.watermark(source.name) or None) for source in settings.usage]
+    if usage:
+        print_table(["source", "kind", "newest day delivered"], usage, title="Usage sources")
+    print(f"published: {publication.name if publication else 'nothing yet'}  {lineage.lake.analysts_file}")
+
+
+def _state(ready: bool, published: bool) -> str:
+    if ready:
+        return "current"
+    return "stale, readers see its previous figures" if published else "stale, not published yet"
+
+
+def _last_runs(settings: Settings) -> dict[str, str]:
+    """How and when the newest run of each billing period ended."""
+    from pipelines.orchestration.instance import last_runs
+
+    return last_runs(settings)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return plain(value) if isinstance(value, Decimal) else str(value)

@@ -1,0 +1,71 @@
+"""Where Dagster keeps its records: beside the lake that they are about."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.instance.ref import InstanceRef
+
+from pipelines.config import Settings
+from pipelines.lake.landing import write_durably
+
+_HOME = "DAGSTER_HOME"
+_SETTINGS_FILE = "dagster.yaml"
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_RECENT_RUNS = 500
+
+# Dagster captures a run's output by turning the process's own stdout and stderr away, which would hide the progress
+# that the command line shows. Steps print nothing: all they have to say is in the run's events.
+_NO_OUTPUT_CAPTURE = {
+    "compute_logs": {
+        "module": "dagster.core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+
+
+def dagster_home(settings: Settings) -> Path:
+    """DAGSTER_HOME as it is set; else ``<lake>/.dagster``, made ready with the repository's dagster.yaml, and set."""
+    if home := os.environ.get(_HOME):
+        return Path(home)
+    place = settings.lake / ".dagster"
+    place.mkdir(parents=True, exist_ok=True)
+    source, copy = _REPOSITORY / _SETTINGS_FILE, place / _SETTINGS_FILE
+    if source.is_file() and (not copy.is_file() or copy.read_bytes() != source.read_bytes()):
+        write_durably(copy, source.read_text(encoding="utf-8"))
+    os.environ[_HOME] = str(place)
+    return place
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """The Dagster instance that keeps the command line's runs; `make dagster` shows the same ones."""
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(dagster_home(settings)), overrides=_NO_OUTPUT_CAPTURE))
+
+
+def last_runs(settings: Settings) -> dict[str, str]:
+    """How and when the newest run of each billing period ended, such as ``success 2026-10-16 04:00``."""
+    found: dict[str, str] = {}
+    with open_instance(settings) as instance:
+        for record in instance.get_run_records(limit=_RECENT_RUNS):
+            run = record.dagster_run
+            status = run.status.value.lower()
+            for period in _periods_of(run.tags):
+                found.setdefault(period, f"{status} {record.create_timestamp:%Y-%m-%d %H:%M} UTC")
+    return found
+
+
+def _periods_of(tags: Mapping[str, str]) -> list[str]:
+    if single := tags.get("dagster/partition"):
+        return [single]
+    first, last = tags.get("dagster/asset_partition_range_start"), tags.get("dagster/asset_partition_range_end")
+    if first is None or last is None:
+        return []
+    months = range(_month_number(first), _month_number(last) + 1)
+    return [f"{month // 12}-{month % 12 + 1:02}" for month in months]
+
+
+def _month_number(period: str) -> int:
+    return int(period[:4]) * 12 + int(period[5:7]) - 1

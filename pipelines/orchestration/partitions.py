@@ -1,0 +1,36 @@
+"""Billing periods as Dagster partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from pipelines.config import Settings
+
+# No bill that anyone would still allocate is older; an empty period in the list costs nothing.
+FIRST_PERIOD = "2020-01"
+PERIOD_FORMAT = "%Y-%m"
+
+
+def billing_periods(settings: Settings) -> dg.MonthlyPartitionsDefinition:
+    """Every billing period from FIRST_PERIOD to the one that is running (UTC months, ``2026-10``).
+
+    Where the configuration fixes ``as_of``, the period of that moment is the last one, whatever the clock says.
+    """
+    if settings.as_of is None:
+        return dg.MonthlyPartitionsDefinition(start_date=FIRST_PERIOD, fmt=PERIOD_FORMAT, end_offset=1)
+    as_of, clock = settings.now(), datetime.now(UTC)
+    months_ahead = (as_of.year - clock.year) * 12 + as_of.month - clock.month
+    return dg.MonthlyPartitionsDefinition(
+        start_date=FIRST_PERIOD,
+        end_date=f"{as_of.year + as_of.month // 12}-{as_of.month % 12 + 1:02}",
+        fmt=PERIOD_FORMAT,
+        end_offset=1 + max(0, months_ahead),
+    )
+
+
+def open_periods(periods: dg.MonthlyPartitionsDefinition, moment: datetime | None = None) -> Sequence[str]:
+    """The previous and the current billing period at ``moment`` (now by default): those whose bills still change."""
+    return periods.get_partition_keys(moment)[-2:]

@@ -1,0 +1,113 @@
+"""Table contracts as Dagster sees them: keys, dependencies, column schemas, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+import yaml
+
+from pipelines.config import Settings
+from pipelines.lake.audits import contract_audits
+from pipelines.lake.database import SQL_FOLDER
+from pipelines.models.contracts import Audit, Column, TableContract, contracts
+
+OWNERS = ["team:finops"]
+STORAGE = "deltalake"
+
+# Tables that a step writes beside its own: whoever reads one depends on that step.
+_WRITTEN_BY = {
+    "quality.control": "billing.charges",
+    "quality.rejected": "billing.charges",
+}
+
+
+def table_key(table: str) -> dg.AssetKey:
+    """``showback.daily`` is the asset ``showback/daily``."""
+    return dg.AssetKey(table.split("."))
+
+
+def landing_key(source_name: str) -> dg.AssetKey:
+    """The asset of what a source delivered."""
+    return dg.AssetKey(["landing", source_name])
+
+
+def charges_key(source_name: str) -> dg.AssetKey:
+    """The asset of one source's charges."""
+    return dg.AssetKey(["billing", "charges", source_name])
+
+
+def table_spec(
+    contract: TableContract,
+    partitions: dg.PartitionsDefinition,
+    *,
+    kinds: set[str],
+    key: dg.AssetKey | None = None,
+    deps: Iterable[dg.AssetKey] | None = None,
+) -> dg.AssetSpec:
+    """A table as an asset; without ``deps`` it depends on the inputs that its contract names."""
+    return dg.AssetSpec(
+        key=key or table_key(contract.table),
+        deps=list(input_keys(contract) if deps is None else deps),
+        description=contract.description,
+        group_name=contract.schema_name,
+        owners=OWNERS,
+        kinds=kinds,
+        partitions_def=partitions,
+        metadata={
+            "dagster/table_name": contract.table,
+            "dagster/storage_kind": STORAGE,
+            "dagster/column_schema": column_schema(contract),
+            "grain": ", ".join(contract.grain),
+        },
+    )
+
+
+def input_keys(contract: TableContract) -> list[dg.AssetKey]:
+    """The assets behind the tables that a contract reads; rules and settings are no assets."""
+    return producing_keys(name for name in contract.inputs if name in contracts())
+
+
+def producing_keys(tables: Iterable[str]) -> list[dg.AssetKey]:
+    """The assets whose steps write these tables."""
+    return [table_key(table) for table in sorted({_WRITTEN_BY.get(table, table) for table in tables})]
+
+
+def column_schema(contract: TableContract) -> dg.TableSchema:
+    """The contract's columns with their types and meanings."""
+    return dg.TableSchema(columns=[_column(column) for column in contract.columns])
+
+
+def _audit_checks(key: dg.AssetKey, audits: Sequence[Audit]) -> list[dg.AssetCheckSpec]:
+    """A check for each audit. A failed one of severity error leaves the last good partition in place."""
+    return [dg.AssetCheckSpec(name=audit.name, asset=key, description=audit.description) for audit in audits]
+
+
+def bill_checks(kind: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """A check for everything that can refuse a delivery of this kind: its control totals, the kind's and the table's audits."""
+    normalisation = SQL_FOLDER / "normalise" / f"{kind}.yaml"
+    own = [Audit.model_validate(audit) for audit in yaml.safe_load(normalisation.read_text(encoding="utf-8"))["audits"]]
+    control = dg.AssetCheckSpec(
+        name="control_totals", asset=key, description="rows and costs of the charges equal those of the delivery"
+    )
+    return [control, *_audit_checks(key, [*own, *contract_audits(contracts()["billing.charges"])])]
+
+
+def contract_checks(contract: TableContract) -> list[dg.AssetCheckSpec]:
+    """A check for each audit that the contract promises."""
+    return _audit_checks(table_key(contract.table), contract_audits(contract))
+
+
+def usage_landing_keys(settings: Settings) -> list[dg.AssetKey]:
+    """What all usage sources delivered."""
+    return [landing_key(source.name) for source in settings.usage]
+
+
+def _column(column: Column) -> dg.TableColumn:
+    unit = f" Unit: {column.unit}." if column.unit else ""
+    return dg.TableColumn(
+        name=column.name,
+        type=column.type,
+        description=f"{column.meaning}{unit}",
+        constraints=dg.TableColumnConstraints(nullable=column.nullable),
+    )

@@ -1,0 +1,158 @@
+"""How one asset's step goes through its billing periods: each is tried, the good ones stay, the refused are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from pipelines.config import Settings
+from pipelines.errors import ApportionError, AuditFailed
+from pipelines.lake.audits import AuditResult
+from pipelines.models.build import Built
+from pipelines.models.contracts import contracts
+from pipelines.models.lineage import Lineage
+from pipelines.orchestration.figures import cost_totals
+from pipelines.orchestration.resources import LAKE
+
+ROWS = "dagster/partition_row_count"
+UNCHANGED = "unchanged"
+EXIT_CODE = "exit_code"
+REFUSED_PERIODS = "refused_periods"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one asset in one billing period."""
+
+    metadata: Mapping[str, Any]
+    audits: Sequence[AuditResult] = field(default=())
+
+
+Outcomes = Mapping[dg.AssetKey, Outcome]
+
+
+def step(
+    name: str,
+    specs: Sequence[dg.AssetSpec],
+    build: Callable[[str], Outcomes],
+    *,
+    checks: Sequence[dg.AssetCheckSpec] = (),
+) -> dg.AssetsDefinition:
+    """A step that makes the assets of ``specs``; ``build`` makes one billing period of them all.
+
+    One run covers any range of periods. ``build`` raises ApportionError for a period that it refuses.
+    """
+
+    @dg.multi_asset(
+        name=name,
+        specs=specs,
+        check_specs=checks,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        required_resource_keys={LAKE},
+    )
+    def build_periods() -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        # Asked for, not declared as a parameter: Dagster can't read the postponed annotation that it would carry.
+        yield from _build_each(dg.AssetExecutionContext.get(), specs, checks, build)
+
+    return build_periods
+
+
+def table_outcome(settings: Settings, built: Built) -> Outcome:
+    """A built table's rows, cost totals and audits."""
+    contract = contracts()[built.table]
+    lineage = Lineage(settings)
+    wanted = [dict(partition) for partition in built.partitions]
+    files = [file.path for file in lineage.files(built.table) if dict(file.partition) in wanted]
+    return Outcome(
+        metadata={ROWS: built.rows, UNCHANGED: built.unchanged, **cost_totals(contract, files)}, audits=built.audits
+    )
+
+
+def _build_each(
+    context: dg.AssetExecutionContext,
+    specs: Sequence[dg.AssetSpec],
+    checks: Sequence[dg.AssetCheckSpec],
+    build: Callable[[str], Outcomes],
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    done: dict[str, Outcomes] = {}
+    refused: dict[str, ApportionError] = {}
+    for period in context.partition_keys:
+        try:
+            done[period] = build(period)
+        except ApportionError as error:
+            context.log.error(f"{period}: {error}")
+            refused[period] = error
+    yield from _check_results(checks, done, refused)
+    if refused:
+        _record_good_periods(context, done)
+        raise _failure(refused)
+    for period, outcomes in done.items():
+        for key, outcome in outcomes.items():
+            context.add_asset_metadata(outcome.metadata, asset_key=key, partition_key=period)
+    for spec in specs:
+        yield dg.MaterializeResult(asset_key=spec.key)
+
+
+def _check_results(
+    checks: Sequence[dg.AssetCheckSpec], done: Mapping[str, Outcomes], refused: Mapping[str, ApportionError]
+) -> Iterator[dg.AssetCheckResult]:
+    """One result for each check over all periods; a check that a refused period never reached is left out."""
+    audits: dict[tuple[dg.AssetKey, str], dict[str, AuditResult]] = {}
+    for period, outcomes in done.items():
+        for key, outcome in outcomes.items():
+            for audit in outcome.audits:
+                audits.setdefault((key, audit.audit), {})[period] = audit
+    keys_of_table = {check.asset_key: check for check in checks}
+    for period, error in refused.items():
+        for audit in error.audits if isinstance(error, AuditFailed) else ():
+            for key in keys_of_table:
+                if _is_of_table(key, audit.table):
+                    audits.setdefault((key, audit.audit), {})[period] = audit
+    for check in checks:
+        results = audits.get((check.asset_key, check.name), {})
+        if results or not refused:
+            yield _check_result(check, results)
+
+
+def _is_of_table(key: dg.AssetKey, table: str) -> bool:
+    parts = table.split(".")
+    return list(key.path[: len(parts)]) == parts
+
+
+def _check_result(check: dg.AssetCheckSpec, results: Mapping[str, AuditResult]) -> dg.AssetCheckResult:
+    failed = {period: audit for period, audit in results.items() if not audit.passed}
+    warns = all(audit.severity == "warn" for audit in failed.values())
+    metadata: dict[str, Any] = {
+        f"{period}: {audit.failing_rows:,} row(s)": audit.message for period, audit in failed.items()
+    }
+    if not results:
+        # Rows that are named by what they were made from passed when they were committed, and are the same rows.
+        metadata = {UNCHANGED: True}
+    return dg.AssetCheckResult(
+        passed=not failed,
+        asset_key=check.asset_key,
+        check_name=check.name,
+        severity=dg.AssetCheckSeverity.WARN if failed and warns else dg.AssetCheckSeverity.ERROR,
+        metadata=metadata,
+    )
+
+
+def _record_good_periods(context: dg.AssetExecutionContext, done: Mapping[str, Outcomes]) -> None:
+    """A step that fails materialises nothing in Dagster's eyes, but these periods are committed."""
+    for period, outcomes in done.items():
+        for key, outcome in outcomes.items():
+            context.log_event(dg.AssetMaterialization(key, partition=period, metadata=dict(outcome.metadata)))
+
+
+def _failure(refused: Mapping[str, ApportionError]) -> dg.Failure:
+    return dg.Failure(
+        "\n".join(f"{period}: {error}" for period, error in refused.items()),
+        metadata={
+            EXIT_CODE: max(error.exit_code for error in refused.values()),
+            REFUSED_PERIODS: ", ".join(refused),
+        },
+        allow_retries=False,
+    )

@@ -1,0 +1,23 @@
+"""Starts Dagster's user interface and daemon over the configuration's own run records (`make dagster`)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pipelines.config import configuration_path, load_settings
+from pipelines.errors import ApportionError
+from pipelines.orchestration.instance import dagster_home
+
+
+def main() -> None:
+    """Become `dagster dev`; arguments are passed on, such as ``--port 3001``."""
+    try:
+        dagster_home(load_settings(configuration_path()))
+    except ApportionError as error:
+        sys.exit(str(error))
+    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()
