@@ -31,6 +31,13 @@ class Line(NamedTuple):
 
 CurValue = str | Decimal | Mapping[str, str] | None
 
+NOWHERE: Mapping[str, CurValue] = {
+    "product_region_code": None,
+    "product_location": None,
+    "product_location_type": None,
+}
+"""The columns of a charge that belongs to no region, as AWS leaves them for tax, support, plans and credits."""
+
 
 @dataclass(frozen=True)
 class Meter:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from examples.acme.meters import SCALE, CurValue, Line, Meter, scaled
+from examples.acme.meters import NOWHERE, SCALE, CurValue, Line, Meter, scaled
 from examples.acme.noise import identifier
 from examples.acme.organisation import ACCOUNT_NAMES, PAYER_ACCOUNT, PLATFORM_ACCOUNT, REGION
 from examples.acme.payer_commitments import commitments
@@ -156,6 +156,7 @@ def _single(
             "line_item_line_item_description": description,
             "product_servicecode": product_code,
             "product": {"product_name": name},
+            **NOWHERE,
             "resource_tags": {},
             **further,
         },

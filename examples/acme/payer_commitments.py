@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 
 from examples.acme.inventory import CPU_NODE_TAGS, GPU_NODE_TAGS, INSTANCES, ON_DEMAND_RATES
-from examples.acme.meters import SCALE, CurValue, Line, Meter, hourly_lines, rated, scaled
+from examples.acme.meters import NOWHERE, SCALE, CurValue, Line, Meter, hourly_lines, rated, scaled
 from examples.acme.organisation import (
     ACCOUNT_NAMES,
     GPU_NODES,
@@ -194,7 +194,8 @@ def _plan_fees(month: BillingMonth, plan: SavingsPlan, covered: list[Meter]) -> 
         "line_item_resource_id": plan.columns["savings_plan_savings_plan_a_r_n"],
         "product_servicecode": "ComputeSavingsPlans",
         "product_product_family": "ComputeSavingsPlans",
-        "product": {"product_name": "Savings Plans for AWS Compute usage", "region": "Any"},
+        "product": {"product_name": "Savings Plans for AWS Compute usage"},
+        **NOWHERE,
         "resource_tags": {},
     }
     yield Meter(

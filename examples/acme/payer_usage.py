@@ -18,6 +18,7 @@ from examples.acme.inventory import (
     Tags,
 )
 from examples.acme.meters import (
+    NOWHERE,
     SCALE,
     CurValue,
     Line,
@@ -381,6 +382,7 @@ def gateway_models(month: BillingMonth, tokens: Counter[tuple[int, str, str]]) -
         "line_item_line_item_description": "Enterprise discount of 5 % on Amazon Bedrock",
         "product_servicecode": "AmazonBedrock",
         "product": {"product_name": "Amazon Bedrock"},
+        **NOWHERE,
         "resource_tags": {},
     }
     yield Meter(
