@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _BYTES_PER_PASS = 256 * 1024 * 1024
 
 _ACTIVITY_TABLES = ("prometheus_series", "gpu_series", "gpu_samples", "node_hours", "pod_hours", "pod_dimensions")
-_REQUEST_TABLES = ("litellm_lines", "litellm_requests", "request_dimensions")
+_REQUEST_TABLES = ("litellm_file_lines", "litellm_requests", "request_dimensions")
 
 _REJECTED_TABLE = """
 CREATE TABLE IF NOT EXISTS rejected_usage (

@@ -87,10 +87,12 @@ def refuse_prompts(delivery: Delivery) -> None:
 
 
 def create_lines(connection: duckdb.DuckDBPyConnection, *, files: str) -> None:
-    """Create the temporary table ``litellm_lines``: one row for each line of the landed files that isn't empty.
+    """Create the temporary view ``litellm_lines``: one row for each line of the landed files that isn't empty.
 
-    ``files`` is a relation with the columns path, source_name, x_Day, source_file. The table has source_name, x_Day,
-    source_file, source_row (1-based) and line. Raises DeliveryError when a file is no text in lines.
+    ``files`` is a relation with the columns path, source_name, x_Day, source_file. The view has source_name, x_Day,
+    source_file, source_row (1-based) and line; it reads the table ``litellm_file_lines``.
+
+    Raises DeliveryError when a file is no text in lines.
     """
     paths = [path for (path,) in connection.sql(f"SELECT path FROM {files} ORDER BY path").fetchall()]
     try:
@@ -99,13 +101,13 @@ def create_lines(connection: duckdb.DuckDBPyConnection, *, files: str) -> None:
         raise DeliveryError(
             "A request log can't be read as lines of JSON.",
             where=f"source kind {KIND}",
-            expected="UTF-8 text, one JSON object a line, a line no longer than 2 MB",
+            expected="UTF-8 text, one JSON object a line, one kind of line end in a file, no line longer than 2 MB",
             found=str(error),
             remedy="write the day's log again, and run again",
         ) from error
     connection.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE litellm_lines AS
+        CREATE OR REPLACE TEMP VIEW litellm_lines AS
         WITH starts AS (
             SELECT path, min(position) AS first_position FROM litellm_file_lines GROUP BY path
         )
@@ -121,7 +123,6 @@ def create_lines(connection: duckdb.DuckDBPyConnection, *, files: str) -> None:
         WHERE trim(lines.line) <> ''
         """
     )
-    connection.execute("DROP TABLE litellm_file_lines")
 
 
 def _files(source: UsageSource) -> Iterator[tuple[str, str, Path]]:

@@ -10,49 +10,46 @@ payloads AS (
         x_Day,
         source_file,
         source_row,
-        line,
-        CASE WHEN json_valid(line) THEN json_type(line) END AS line_type,
-        CASE
-            WHEN json_valid(line)
-                THEN
-                    from_json(
-                        line,
-                        '{
-                            "id": "VARCHAR",
-                            "status": "VARCHAR",
-                            "startTime": "VARCHAR",
-                            "endTime": "VARCHAR",
-                            "model": "VARCHAR",
-                            "model_group": "VARCHAR",
-                            "custom_llm_provider": "VARCHAR",
-                            "prompt_tokens": "VARCHAR",
-                            "completion_tokens": "VARCHAR",
-                            "total_tokens": "VARCHAR",
-                            "cache_hit": "VARCHAR",
-                            "end_user": "VARCHAR",
-                            "request_tags": ["VARCHAR"],
-                            "metadata": {
-                                "user_api_key_hash": "VARCHAR",
-                                "user_api_key_alias": "VARCHAR",
-                                "user_api_key_team_id": "VARCHAR",
-                                "user_api_key_team_alias": "VARCHAR",
-                                "user_api_key_org_id": "VARCHAR",
-                                "requester_metadata": "MAP(VARCHAR, JSON)",
-                                "spend_logs_metadata": "MAP(VARCHAR, JSON)",
-                                "usage_object": {
-                                    "cache_read_input_tokens": "VARCHAR",
-                                    "cache_creation_input_tokens": "VARCHAR",
-                                    "prompt_tokens_details": {
-                                        "cached_tokens": "VARCHAR",
-                                        "cache_creation_tokens": "VARCHAR",
-                                        "cache_write_tokens": "VARCHAR"
-                                    },
-                                    "completion_tokens_details": {"reasoning_tokens": "VARCHAR"}
-                                }
-                            }
-                        }'
-                    )
-        END AS payload
+        length(line) AS characters,
+        TRY(
+            from_json(
+                line,
+                '{
+                    "id": "VARCHAR",
+                    "status": "VARCHAR",
+                    "startTime": "VARCHAR",
+                    "endTime": "VARCHAR",
+                    "model": "VARCHAR",
+                    "model_group": "VARCHAR",
+                    "custom_llm_provider": "VARCHAR",
+                    "prompt_tokens": "VARCHAR",
+                    "completion_tokens": "VARCHAR",
+                    "total_tokens": "VARCHAR",
+                    "cache_hit": "VARCHAR",
+                    "end_user": "VARCHAR",
+                    "request_tags": ["VARCHAR"],
+                    "metadata": {
+                        "user_api_key_hash": "VARCHAR",
+                        "user_api_key_alias": "VARCHAR",
+                        "user_api_key_team_id": "VARCHAR",
+                        "user_api_key_team_alias": "VARCHAR",
+                        "user_api_key_org_id": "VARCHAR",
+                        "requester_metadata": "MAP(VARCHAR, JSON)",
+                        "spend_logs_metadata": "MAP(VARCHAR, JSON)",
+                        "usage_object": {
+                            "cache_read_input_tokens": "VARCHAR",
+                            "cache_creation_input_tokens": "VARCHAR",
+                            "prompt_tokens_details": {
+                                "cached_tokens": "VARCHAR",
+                                "cache_creation_tokens": "VARCHAR",
+                                "cache_write_tokens": "VARCHAR"
+                            },
+                            "completion_tokens_details": {"reasoning_tokens": "VARCHAR"}
+                        }
+                    }
+                }'
+            )
+        ) AS payload
     FROM litellm_lines
 ),
 
@@ -63,8 +60,7 @@ counted AS (
         x_Day,
         source_file,
         source_row,
-        line,
-        line_type,
+        characters,
         payload,
         payload.metadata AS metadata,
         payload.metadata.usage_object AS usage_object,
@@ -141,8 +137,7 @@ checked AS (
     SELECT
         *,
         CASE
-            WHEN line_type IS NULL THEN 'the line is not valid JSON'
-            WHEN line_type <> 'OBJECT' THEN 'the line is not a JSON object'
+            WHEN payload IS NULL THEN 'the line is not valid JSON'
             WHEN coalesce(payload.id, '') = '' THEN 'no id'
             WHEN payload.status IS NULL OR payload.status NOT IN ('success', 'failure')
                 THEN 'status is neither success nor failure'
@@ -227,7 +222,7 @@ SELECT
                 CAST(
                     to_json(
                         {
-                            'characters': length(line),
+                            'characters': characters,
                             'id': payload.id,
                             'status': payload.status,
                             'startTime': payload.startTime,

@@ -1,5 +1,6 @@
 -- Hour by GPU, MIG instance and workload: how much of the GPU the workload held and used. A GPU-hour's rows sum to its
--- capacity; the row without a workload is the rest, unheld or without telemetry. Whole microseconds until the last step.
+-- capacity; the row without a workload is the rest, unheld or without telemetry. Times are whole ticks until the last step:
+-- 1/2520 microsecond, of which a half to a tenth is whole too.
 WITH gpu_series AS (
     SELECT * FROM gpu_series
 ),
@@ -197,7 +198,8 @@ pieces AS (
         sampled_at,
         is_partitioned,
         hour_number,
-        least(span_end, (hour_number + 1) * 3600000000) - greatest(span_start, hour_number * 3600000000) AS piece
+        (least(span_end, (hour_number + 1) * 3600000000) - greatest(span_start, hour_number * 3600000000)) * 2520
+            AS piece
     FROM span_hours
 ),
 
@@ -227,8 +229,10 @@ gpu_capacity AS (
     SELECT
         device_hours.device_id,
         device_hours.hour_number,
-        least(device_hours.life_end, (device_hours.hour_number + 1) * 3600000000)
-        - greatest(device_hours.life_start, device_hours.hour_number * 3600000000) AS capacity,
+        (
+            least(device_hours.life_end, (device_hours.hour_number + 1) * 3600000000)
+            - greatest(device_hours.life_start, device_hours.hour_number * 3600000000)
+        ) * 2520 AS capacity,
         coalesce(covered_hours.covered, 0) AS covered
     FROM device_hours
     LEFT JOIN covered_hours USING (device_id, hour_number)
@@ -332,7 +336,7 @@ holder_hours AS (
                     WHEN has_device_row THEN least(time * 1000000, instance_time * activity_units)
                     ELSE time * activity_units
                 END
-            ) AS BIGINT
+            ) FILTER (WHERE activity_units IS NOT NULL) AS BIGINT
         ) AS active_time
     FROM timed_pieces
     GROUP BY holder_id, hour_number
@@ -384,7 +388,7 @@ cumulative AS (
         )
 ),
 
--- Units of 10^-18 hours: microseconds * 10^10 / 36, rounded half up.
+-- Units of 10^-18 hours: ticks * 10^9 / 9072, rounded half up.
 rounded AS (
     SELECT
         device_id,
@@ -392,15 +396,15 @@ rounded AS (
         gpu_instance,
         namespace,
         workload,
-        (through * 20000000000 + 36) // 72 - ((through - time) * 20000000000 + 36) // 72 AS time_units,
-        ((through + gap) * 20000000000 + 36) // 72 - (through * 20000000000 + 36) // 72 AS gap_units,
+        (through * 2000000000 + 9072) // 18144 - ((through - time) * 2000000000 + 9072) // 18144 AS time_units,
+        ((through + gap) * 2000000000 + 9072) // 18144 - (through * 2000000000 + 9072) // 18144 AS gap_units,
         CASE
             WHEN workload IS NULL THEN 0
             -- Where part of the held time has no activity, its mean over the rest stands for it.
             WHEN measured_time > 0
                 THEN
-                    (CAST(active_time AS HUGEINT) * time * 20000 + CAST(measured_time AS HUGEINT) * 36)
-                    // (CAST(measured_time AS HUGEINT) * 72)
+                    (CAST(active_time AS HUGEINT) * time * 2000 + CAST(measured_time AS HUGEINT) * 9072)
+                    // (CAST(measured_time AS HUGEINT) * 18144)
         END AS active_units
     FROM cumulative
 ),
@@ -419,7 +423,9 @@ gpu_hours AS (
         devices.gpu_model,
         rounded.time_units,
         rounded.gap_units,
-        least(rounded.active_units, rounded.time_units) AS active_units,
+        -- Rounded by itself, activity can pass the held time by a unit. least() would take NULL for the held time.
+        CASE WHEN rounded.active_units > rounded.time_units THEN rounded.time_units ELSE rounded.active_units END
+            AS active_units,
         gpu_capacity.capacity,
         gpu_capacity.covered,
         activity_metrics.activity_metric
