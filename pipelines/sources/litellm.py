@@ -120,7 +120,8 @@ def create_lines(connection: duckdb.DuckDBPyConnection, *, files: str) -> None:
         FROM litellm_file_lines AS lines
         INNER JOIN starts USING (path)
         INNER JOIN {files} AS delivered USING (path)
-        WHERE trim(lines.line) <> ''
+        -- The start is enough to tell a blank line, and trimming whole lines takes as long as parsing them.
+        WHERE trim(left(lines.line, 100)) <> ''
         """
     )
 

@@ -10,7 +10,7 @@ payloads AS (
         x_Day,
         source_file,
         source_row,
-        length(line) AS characters,
+        strlen(line) AS bytes,
         TRY(
             from_json(
                 line,
@@ -34,8 +34,8 @@ payloads AS (
                         "user_api_key_team_id": "VARCHAR",
                         "user_api_key_team_alias": "VARCHAR",
                         "user_api_key_org_id": "VARCHAR",
-                        "requester_metadata": "MAP(VARCHAR, JSON)",
-                        "spend_logs_metadata": "MAP(VARCHAR, JSON)",
+                        "requester_metadata": "JSON",
+                        "spend_logs_metadata": "JSON",
                         "usage_object": {
                             "cache_read_input_tokens": "VARCHAR",
                             "cache_creation_input_tokens": "VARCHAR",
@@ -60,7 +60,7 @@ counted AS (
         x_Day,
         source_file,
         source_row,
-        characters,
+        bytes,
         payload,
         payload.metadata AS metadata,
         payload.metadata.usage_object AS usage_object,
@@ -156,57 +156,96 @@ checked AS (
     FROM timed
 ),
 
--- What the caller says wins over what the gateway knows of the key.
-labelled AS (
+-- Many requests say the same of themselves: labels are made once for each distinct saying.
+stated AS (
     SELECT
         *,
+        {
+            'requester_metadata': metadata.requester_metadata,
+            'spend_logs_metadata': metadata.spend_logs_metadata,
+            'request_tags': payload.request_tags,
+            'team': metadata.user_api_key_team_alias,
+            'customer': payload.end_user,
+            'user_api_key_alias': metadata.user_api_key_alias,
+            'user_api_key_team_id': metadata.user_api_key_team_id,
+            'user_api_key_org_id': metadata.user_api_key_org_id
+        } AS statement
+    FROM checked
+),
+
+statements AS (
+    SELECT DISTINCT statement FROM stated WHERE problem IS NULL
+),
+
+-- An object that gives a key twice says nothing: a map of it would be an error.
+objects AS (
+    SELECT
+        statement,
+        CASE
+            WHEN list_unique(json_keys(statement.requester_metadata)) = len(json_keys(statement.requester_metadata))
+                THEN map_entries(from_json(statement.requester_metadata, '"MAP(VARCHAR, JSON)"'))
+        END AS requester_entries,
+        CASE
+            WHEN list_unique(json_keys(statement.spend_logs_metadata)) = len(json_keys(statement.spend_logs_metadata))
+                THEN map_entries(from_json(statement.spend_logs_metadata, '"MAP(VARCHAR, JSON)"'))
+        END AS spend_logs_entries
+    FROM statements
+),
+
+-- What the caller says wins over what the gateway knows of the key.
+all_labels AS (
+    SELECT
+        statement,
         list_concat(
             list_transform(
                 list_filter(
-                    list_concat(
-                        coalesce(map_entries(metadata.requester_metadata), []),
-                        coalesce(map_entries(metadata.spend_logs_metadata), [])
-                    ),
+                    list_concat(coalesce(requester_entries, []), coalesce(spend_logs_entries, [])),
                     lambda entry: json_type(entry.value) IN ('VARCHAR', 'BIGINT', 'UBIGINT', 'DOUBLE', 'BOOLEAN')
                 ),
                 lambda entry: {'key': entry.key, 'value': json_extract_string(entry.value, '$')}
             ),
             list_transform(
-                list_filter(coalesce(payload.request_tags, []), lambda request_tag: contains(request_tag, ':')),
+                list_filter(coalesce(statement.request_tags, []), lambda request_tag: contains(request_tag, ':')),
                 lambda request_tag: {
                     'key': trim(request_tag[:instr(request_tag, ':') - 1]),
                     'value': trim(request_tag[instr(request_tag, ':') + 1:])
                 }
             ),
             [
-                {'key': 'team', 'value': metadata.user_api_key_team_alias},
-                {'key': 'customer', 'value': payload.end_user},
-                {'key': 'user_api_key_alias', 'value': metadata.user_api_key_alias},
-                {'key': 'user_api_key_team_id', 'value': metadata.user_api_key_team_id},
-                {'key': 'user_api_key_org_id', 'value': metadata.user_api_key_org_id}
+                {'key': 'team', 'value': statement.team},
+                {'key': 'customer', 'value': statement.customer},
+                {'key': 'user_api_key_alias', 'value': statement.user_api_key_alias},
+                {'key': 'user_api_key_team_id', 'value': statement.user_api_key_team_id},
+                {'key': 'user_api_key_org_id', 'value': statement.user_api_key_org_id}
             ]
         ) AS labels
-    FROM checked
+    FROM objects
 ),
 
-given AS (
+given_labels AS (
     SELECT
-        * EXCLUDE (labels),
+        statement,
         list_filter(labels, lambda label: trim(coalesce(label.value, '')) <> '') AS labels
-    FROM labelled
+    FROM all_labels
 ),
 
-distinct_labels AS (
+labels AS (
     SELECT
-        * EXCLUDE (labels),
-        list_sort(
-            list_filter(
-                labels,
-                lambda label, position:
-                    list_position(list_transform(labels, lambda other: other.key), label.key) = position
-            )
+        statement,
+        CAST(
+            to_json(
+                map_from_entries(
+                    list_sort(
+                        list_filter(
+                            labels,
+                            lambda label, position:
+                                list_position(list_transform(labels, lambda other: other.key), label.key) = position
+                        )
+                    )
+                )
+            ) AS VARCHAR
         ) AS labels
-    FROM given
+    FROM given_labels
 )
 
 SELECT
@@ -222,7 +261,7 @@ SELECT
                 CAST(
                     to_json(
                         {
-                            'characters': characters,
+                            'bytes': bytes,
                             'id': payload.id,
                             'status': payload.status,
                             'startTime': payload.startTime,
@@ -243,7 +282,7 @@ SELECT
     coalesce(nullif(payload.model_group, ''), nullif(payload.model, '')) AS model_requested,
     nullif(payload.model, '') AS model_served,
     nullif(metadata.user_api_key_hash, '') AS api_key_hash,
-    CAST(to_json(map_from_entries(labels)) AS VARCHAR) AS labels,
+    labels.labels,
     -- The gateway answered from its own cache: the provider did no work.
     CASE WHEN is_cache_hit THEN 0 ELSE input_uncached END AS input_uncached,
     CASE WHEN is_cache_hit THEN 0 ELSE cache_read END AS cache_read,
@@ -251,4 +290,5 @@ SELECT
     CASE WHEN is_cache_hit THEN 0 ELSE output END AS output,
     CASE WHEN is_cache_hit THEN 0 ELSE reasoning END AS reasoning,
     payload.status = 'failure' AS is_failure
-FROM distinct_labels
+FROM stated
+LEFT JOIN labels USING (statement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,14 @@ def test_labels_of_the_request_win_over_what_is_known_of_the_key(days: SmallDays
         ("shop", None, None, 1),
         (None, None, "7", 1),
     ]
+
+
+@pytest.mark.parametrize("metadata", ['"x"', "[1]", "null", "5", "{}", '{"team": null}', '{"team": "a", "team": "b"}'])
+def test_metadata_that_says_nothing_usable_gives_no_labels(days: SmallDays, metadata: str) -> None:
+    line = json.dumps(payload(metadata={"requester_metadata": "HERE"})).replace('"HERE"', metadata)
+    days.log(line, payload("2", metadata={"requester_metadata": {"team": "ads"}}))
+
+    assert days.tokens("team", "requests") == [("ads", 1), (None, 1)]
 
 
 def test_rows_are_numbered_over_several_files_of_a_day(days: SmallDays) -> None:
