@@ -43,12 +43,16 @@ class ServedModel:
     call_type: str = "acompletion"
     bedrock_meter: str = ""
     """How the AWS bill spells the model in usage types; empty for a model that AWS doesn't bill."""
+    batch: int = 1
+    """Prompts in a call: the cluster's callers send theirs in batches, each logged as one call."""
 
 
 def _self_hosted(name: str, input_price: str, output_price: str, call_type: str = "acompletion") -> ServedModel:
     price = Decimal(input_price)
     address = f"http://{name}.serving.svc.cluster.local:8000/v1"
-    return ServedModel(name, name, "hosted_vllm", address, price, price, price, Decimal(output_price), call_type)
+    return ServedModel(
+        name, name, "hosted_vllm", address, price, price, price, Decimal(output_price), call_type, batch=64
+    )
 
 
 _BEDROCK_ADDRESS = "https://bedrock-runtime.us-east-1.amazonaws.com"
@@ -108,6 +112,7 @@ class Caller:
     requests_per_hour: int
     """At the busiest hour of a working day."""
     prompt_tokens: int
+    """Of one prompt."""
     completion_tokens: int
     cached_percent: int = 0
 
@@ -322,15 +327,15 @@ def _request(caller: Caller, number: int, hour: int, position: int, drawn: tuple
     model = caller.model
     failed = fate < 1000
     # Sizes vary from 40 % to 160 % of the caller's usual request.
-    prompt_tokens = 0 if failed else caller.prompt_tokens * (26214 + size * 6 // 5) // 65536
-    completion_tokens = 0 if failed else caller.completion_tokens * (26214 + answer * 6 // 5) // 65536
+    prompt_tokens = 0 if failed else model.batch * caller.prompt_tokens * (26214 + size * 6 // 5) // 65536
+    completion_tokens = 0 if failed else model.batch * caller.completion_tokens * (26214 + answer * 6 // 5) // 65536
     cache_read_tokens = prompt_tokens * caller.cached_percent * cached // (100 * 65536)
     cache_write_tokens = (prompt_tokens - cache_read_tokens) // 8 if model is SONNET else 0
     return Request(
         caller=caller,
         name=f"request {number} {hour} {position}",
         started_at=hour * 1000 + moment * HOUR_SECONDS * 1000 // 65536,
-        duration=240 + (prompt_tokens // 40) + completion_tokens * 12,
+        duration=240 + (prompt_tokens // 40 + completion_tokens * 12) // model.batch,
         customer=caller.customers[customer % len(caller.customers)] if caller.customers else None,
         prompt_tokens=prompt_tokens,
         cache_read_tokens=cache_read_tokens,
