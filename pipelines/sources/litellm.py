@@ -1,7 +1,7 @@
 """Requests through a LiteLLM proxy: its standard logging payloads as JSON lines, a file or folder for each UTC day.
 
-Laid out as ``<location>/<YYYY-MM-DD>.jsonl`` (or ``.jsonl.gz``), or as a folder ``<location>/<YYYY-MM-DD>/`` of such
-files. The payload is https://docs.litellm.ai/docs/proxy/logging_spec; docs/sources/litellm.md says what is read from it.
+Laid out as ``<location>/<YYYY-MM-DD>.jsonl`` (or ``.jsonl.gz``), or as a folder ``<location>/<YYYY-MM-DD>/`` of
+such files. The payload is https://docs.litellm.ai/docs/proxy/logging_spec; docs/sources/litellm.md says what is read from it.
 """
 
 from __future__ import annotations

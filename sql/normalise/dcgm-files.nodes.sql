@@ -1,5 +1,5 @@
--- One row for each node and hour (and one with hour NULL for its whole day): the cloud's id of the machine, from the last
--- kube_node_info series seen in it.
+-- One row for each node and hour (and one with hour NULL for its whole day): the cloud's id of the machine, from the
+-- last kube_node_info series seen in it.
 WITH prometheus_series AS (
     SELECT * FROM prometheus_series WHERE metric = 'kube_node_info'
 ),

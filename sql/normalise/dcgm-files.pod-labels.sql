@@ -1,5 +1,5 @@
--- One row for each pod that held a GPU and hour (and one with hour NULL for its whole day): its Kubernetes labels as JSON
--- text, keys sorted and without kube-state-metrics' prefix label_, from the last kube_pod_labels series seen in it.
+-- One row for each pod that held a GPU and hour (and one with hour NULL for its whole day): its Kubernetes labels as
+-- JSON text, keys sorted and without kube-state-metrics' prefix label_, from the last kube_pod_labels series seen in it.
 WITH prometheus_series AS (
     SELECT * FROM prometheus_series WHERE metric = 'kube_pod_labels'
 ),

@@ -15,8 +15,8 @@ parsed AS (
     SELECT
         series_id,
         CAST(CAST(point[1] AS DECIMAL(18,3)) * 1000 AS BIGINT) * 1000 AS sampled_at,
-        -- NULL for "NaN" and "+Inf", which are no decimals, and for DCGM's "no value", which are too large for the type:
-        -- 2^31 - 16, 2^47 and 2^63 - 16 and a little above (dcgm_structs.h).
+        -- NULL for "NaN" and "+Inf", which are no decimals, and for DCGM's "no value", which are too large for the
+        -- type: 2^31 - 16, 2^47 and 2^63 - 16 and a little above (dcgm_structs.h).
         TRY_CAST(point[2] AS DECIMAL(10,6)) AS value
     FROM delivered
 )

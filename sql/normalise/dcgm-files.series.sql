@@ -1,5 +1,6 @@
--- One row for each dcgm-exporter series: the GPU, MIG instance and pod it speaks of, named alike whatever the exporter's
--- version and the scrape's label rules. device_id names one GPU of one day, holder_id one pod (or none) on one instance of it.
+-- One row for each dcgm-exporter series: the GPU, MIG instance and pod it speaks of, named alike whatever the
+-- exporter's version and the scrape's label rules. device_id names one GPU of one day, holder_id one pod (or none) on
+-- one instance of it.
 WITH prometheus_series AS (
     SELECT * FROM prometheus_series
 ),

@@ -1,6 +1,6 @@
 -- Hour by GPU, MIG instance and workload: how much of the GPU the workload held and used. A GPU-hour's rows sum to its
--- capacity; the row without a workload is the rest, unheld or without telemetry. Times are whole ticks until the last step:
--- 1/2520 microsecond, of which a half to a tenth is whole too.
+-- capacity; the row without a workload is the rest, unheld or without telemetry.
+-- Times are whole ticks of 1/2520 microsecond until the last step: a half to a tenth of a microsecond is whole too.
 WITH gpu_series AS (
     SELECT * FROM gpu_series
 ),
@@ -261,8 +261,8 @@ slots AS (
         up_to AS (PARTITION BY device_id, sampled_at ORDER BY gpu_instance)
 ),
 
--- Pods that share a GPU by time-slicing hold equal shares of the instant. The exporter copies the device's value to each
--- of them, or gives each its own beside a row for the device.
+-- Pods that share a GPU by time-slicing hold equal shares of the instant. The exporter copies the device's value to
+-- each of them, or gives each its own beside a row for the device.
 shares AS (
     SELECT
         sightings.device_id,
