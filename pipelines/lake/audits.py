@@ -69,12 +69,9 @@ def _run(connection: duckdb.DuckDBPyConnection, table: str, audit: Audit) -> Aud
 
 
 def _grain_audit(contract: TableContract) -> tuple[Audit, ...]:
-    keys = [identifier(column) for column in contract.grain if column not in contract.partition_by]
-    if not keys:
-        return ()
-    listed = ", ".join(keys)
     if contract.rows_ascend:
-        return (_ascending_audit(contract, keys),)
+        return (_ascending_audit(contract, [identifier(c) for c in contract.grain if c not in contract.partition_by]),)
+    listed = ", ".join(identifier(column) for column in contract.grain)
     return (
         Audit(
             name="grain_is_unique",

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.config import BillSource, UsageSource
-from pipelines.lake.landing import LandedDelivery, land
+from pipelines.lake.landing import LandedDelivery, land, newest
 from pipelines.lake.paths import Lake
-from pipelines.models.lineage import month_of
 from pipelines.sources import aws_cur, dcgm_files, litellm
 from pipelines.sources.deliveries import Delivery
 
-_DELIVERIES: Mapping[str, Callable[[Any], list[Delivery]]] = {
+_DELIVERIES: Mapping[str, Callable[[Any, str], list[Delivery]]] = {
     "aws-cur": aws_cur.deliveries,
     "dcgm-files": dcgm_files.deliveries,
     "litellm": litellm.deliveries,
 }
+# What may not enter the lake, landing included, is refused before a byte is copied.
+_REFUSALS: Mapping[str, Callable[[Delivery], None]] = {"litellm": litellm.refuse_prompts}
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,14 @@ class Pulled:
 def pull(lake: Lake, source: BillSource | UsageSource, period: str) -> Pulled:
     """Land what a source has for a billing period: a bill's newest delivery, or each day of a usage source.
 
-    Raises DeliveryError for a delivery that is incomplete or changes while it is read.
+    Raises DeliveryError for a delivery that is incomplete, changes while it is read, or holds what must not be kept.
     """
-    landed = [
-        land(lake, delivery) for delivery in _DELIVERIES[source.kind](source) if month_of(delivery.period) == period
-    ]
+    landed = [_land(lake, delivery) for delivery in _DELIVERIES[source.kind](source, period)]
     return Pulled(source.name, period, tuple(delivery for delivery, _ in landed), sum(copied for _, copied in landed))
+
+
+def _land(lake: Lake, delivery: Delivery) -> tuple[LandedDelivery, bool]:
+    known = newest(lake, delivery.source_name, delivery.period)
+    if delivery.source_kind in _REFUSALS and (known is None or known.signature != delivery.signature):
+        _REFUSALS[delivery.source_kind](delivery)
+    return land(lake, delivery)

@@ -60,8 +60,8 @@ class _Manifest:
         return self.path.name.removesuffix(_MANIFEST_PATTERN.removeprefix("*"))
 
 
-def deliveries(source: BillSource) -> list[Delivery]:
-    """The newest delivery of each billing period, in order of period.
+def deliveries(source: BillSource, period: str | None = None) -> list[Delivery]:
+    """The newest delivery of each billing period, in order of period, or of one billing period alone.
 
     ``source.location`` is the export's folder or the prefix above it; with ``source.files`` the files are one delivery
     for each billing period that their lines name. ``details`` of a delivery: ``dialect`` (cur-2.0, cur-1), ``format``
@@ -72,10 +72,10 @@ def deliveries(source: BillSource) -> list[Delivery]:
     contradicts its folder, and a file that a manifest names but that isn't there.
     """
     if source.location is None:
-        return _bare_deliveries(source)
+        return [delivery for delivery in _bare_deliveries(source) if period in (None, delivery.period)]
     export = _export_folder(source.name, source.location)
-    newest = [_newest(source.name, manifests) for _, manifests in sorted(_manifest_files(export).items())]
-    return [_delivery(source, export, manifest) for manifest in newest]
+    chosen = [files for month, files in sorted(_manifest_files(export).items()) if period in (None, month)]
+    return [_delivery(source, export, _newest(source.name, files)) for files in chosen]
 
 
 def _export_folder(source_name: str, location: Path) -> Path:

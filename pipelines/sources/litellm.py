@@ -55,14 +55,15 @@ FROM read_csv(
 """
 
 
-def deliveries(source: UsageSource) -> list[Delivery]:
-    """One delivery for each UTC day that has a log, in order of days.
+def deliveries(source: UsageSource, period: str | None = None) -> list[Delivery]:
+    """One delivery for each UTC day that has a log, in order of days; with ``period`` only the days of that billing period.
 
     Raises DeliveryError when the location doesn't exist or a log is named like a day that no calendar has.
     """
     days: defaultdict[str, list[DeliveredFile]] = defaultdict(list)
     for day, name, path in _files(source):
-        days[day].append(DeliveredFile(path=path, name=name, size=path.stat().st_size))
+        if period is None or day.startswith(period):
+            days[day].append(DeliveredFile(path=path, name=name, size=path.stat().st_size))
     return [_delivery(source, day, sorted(files, key=lambda file: file.name)) for day, files in sorted(days.items())]
 
 
