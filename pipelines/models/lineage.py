@@ -116,13 +116,22 @@ class Lineage:
             elif name == "dimensions":
                 result[name] = fingerprint(self.rule_set.dimensions)
             elif name == "watermarks":
-                result |= {f"watermark/{source.name}": self.watermark(source.name) for source in self.settings.usage}
+                result |= self._watermarks(partition["x_Day"])
             elif name == "accepted_differences":
                 result[name] = repr(sorted(map(repr, self.settings.accepted_differences)))
             else:
                 for file in self.input_files(contract, partition, name):
                     result[f"{name}/{partition_path(file.partition)}"] = file.token
         return result
+
+    def _watermarks(self, day: str) -> dict[str, str]:
+        """How far each usage source had come, no further than the day's end: later days change nothing for this one."""
+        today = f"{self.settings.now():%Y-%m-%d}"
+        ended = "ended" if day < today else "not ended"
+        return {
+            f"watermark/{source.name}": f"{min(day, self.watermark(source.name))} {ended}"
+            for source in self.settings.usage
+        }
 
     def _landing(self, contract: TableContract, partition: Mapping[str, str]) -> dict[str, str]:
         if "x_Day" in partition:

@@ -168,9 +168,8 @@ def _control(connection: duckdb.DuckDBPyConnection, lineage: Lineage, bill: _Bil
         if unexpected:
             problems.append(f"{currency}: {unexpected:,} row(s) expected from splitting fees are missing")
         for cost, difference in zip(_COSTS, differences, strict=True):
-            missing = difference - _accepted(lineage, bill, currency, cost)
-            if missing:
-                problems.append(f"{currency}: {cost} of the charges lacks {plain(missing)} against the delivery")
+            if difference not in (0, _accepted(lineage, bill, currency, cost)):
+                problems.append(f"{currency}: {cost} of the charges lacks {plain(difference)} against the delivery")
     return AuditResult(
         table="billing.charges",
         audit="control_totals",

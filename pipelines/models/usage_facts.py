@@ -238,11 +238,14 @@ def _start(day: str) -> datetime:
 
 
 def _state(day: str, landed_days: Collection[str], as_of: datetime) -> tuple[str, datetime | None]:
-    """The state of a day and the moment, no later than its end, up to which its source had delivered."""
+    """The state of a day and the end of the last whole day, no later than its own, that its source had delivered.
+
+    A day that hasn't ended isn't whole, whatever of it has landed.
+    """
     if not landed_days:
         return "missing", None
     day_end = _start(day) + timedelta(days=1)
-    watermark = min(_start(max(landed_days)) + timedelta(days=1), day_end, as_of)
+    watermark = min(_start(max(landed_days)) + timedelta(days=1), day_end, _start(f"{as_of:%Y-%m-%d}"))
     if watermark < day_end:
         return "late", watermark
     return ("delivered" if day in landed_days else "missing"), watermark

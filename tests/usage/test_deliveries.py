@@ -62,7 +62,7 @@ def test_a_day_that_is_not_over_is_late_though_part_of_it_was_delivered(
 
     assert states(connection) == [
         ("2026-10-14", "gpus", "delivered", "15 00:00"),
-        ("2026-10-15", "gpus", "late", "15 09:30"),
+        ("2026-10-15", "gpus", "late", "15 00:00"),
     ]
 
 
