@@ -152,31 +152,33 @@ def _create_target_dimensions(
 def charges_select(kinds: ChargeKinds) -> str:
     """The SELECT of ``allocation.charges``: the parts of every row of ``billing.charges``, in its order.
 
-    Kind, slot and element are scalar subqueries, not joins: the planner runs them as lookups from the charge's side,
-    which neither turns the join around nor reorders rows, so that the bill streams through in delivery order.
+    DuckDB promises no order after a join, but keeps the bill's on one thread, and ``row_number`` over the whole bill
+    keeps this pipeline on one. Kind, slot and element are scalar subqueries, not joins: those are planned as lookups
+    from the charge's side, however few charges there are, so that the bill streams through and is never buffered. This
+    holds as long as each compares columns of one type by IS NOT DISTINCT FROM: with ``=`` DuckDB 1.5 filters NULLs out
+    below the lookup, which keeps it from seeing that the next one needs no list of distinct keys.
     """
     bill = contracts()["billing.charges"]
     charge_key = next(column.expression for column in bill.computed_columns if column.name == "x_ChargeKey")
-    pooled = f"rule_number <> {NO_RULE}"
-    halves = ", ".join(
-        f"CASE WHEN {pooled} THEN whole_part({column}) END AS whole_{column}, "
-        f"CASE WHEN {pooled} THEN fraction_units({column}) END AS fraction_{column}"
-        for column in SPLIT_COLUMNS
-    )
     return f"""
         WITH charges AS (
-            SELECT charges.*, (SELECT {_packed(_KIND)} FROM split.kinds AS kinds WHERE {kinds.matches('charges')}) AS kind
-            FROM billing.charges AS charges
+            SELECT *, row_number() OVER () AS charge_number, {kinds.key_columns} FROM billing.charges
+        ),
+
+        known AS (
+            SELECT charges.*, (SELECT {_packed(_KIND)} FROM split.kinds AS kinds WHERE {kinds.matches("charges")}) AS kind
+            FROM charges
         ),
 
         placed AS (
             SELECT
-                charges.* EXCLUDE (kind),
+                known.* EXCLUDE (kind),
+                {_halves()},
                 {_unpacked("kind", _KIND, "kind_")},
                 {", ".join(f"kind.{name} AS {name}" for name in ("rule_number", "conflicts"))},
                 {_window_bound("start")} AS window_start,
                 {_window_bound("end")} AS window_end
-            FROM charges
+            FROM known
         ),
 
         slotted AS (
@@ -186,18 +188,17 @@ def charges_select(kinds: ChargeKinds) -> str:
                     SELECT {_packed(_SLOT)}
                     FROM split.slots AS slots
                     WHERE
-                        slots.rule_number = placed.rule_number
-                        AND slots.conflicts = placed.conflicts
-                        AND slots.window_start = placed.window_start
-                        AND slots.window_end = placed.window_end
+                        slots.rule_number IS NOT DISTINCT FROM placed.rule_number
+                        AND slots.conflicts IS NOT DISTINCT FROM placed.conflicts
+                        AND slots.window_start IS NOT DISTINCT FROM placed.window_start
+                        AND slots.window_end IS NOT DISTINCT FROM placed.window_end
                 ) AS slot
             FROM placed
         ),
 
         numbered AS (
             SELECT
-                slotted.*,
-                {halves},
+                slotted.* EXCLUDE (slot),
                 unnest(range(slot.first_element, slot.first_element + slot.parts)) AS element_id
             FROM slotted
         ),
@@ -207,7 +208,7 @@ def charges_select(kinds: ChargeKinds) -> str:
                 numbered.*,
                 (
                     SELECT {_packed(_ELEMENT)} FROM split.elements AS elements
-                    WHERE elements.element_id = numbered.element_id
+                    WHERE elements.element_id IS NOT DISTINCT FROM numbered.element_id
                 ) AS element
             FROM numbered
         )
@@ -216,6 +217,15 @@ def charges_select(kinds: ChargeKinds) -> str:
             {", ".join(_part_columns(charge_key))}
         FROM parts
     """
+
+
+def _halves() -> str:
+    """The two halves of each amount that is split, made once for a charge and not once for a part."""
+    return ", ".join(
+        f"CASE WHEN kind.rule_number <> {NO_RULE} THEN {macro}({column}) END AS {half}_{column}"
+        for column in SPLIT_COLUMNS
+        for half, macro in (("whole", "whole_part"), ("fraction", "fraction_units"))
+    )
 
 
 def _packed(names: Sequence[str]) -> str:
@@ -249,6 +259,7 @@ def _part_columns(charge_key: str) -> list[str]:
     }
     added = {
         "x_OriginChargeKey": charge_key,
+        "x_OriginNumber": "charge_number",
         "x_TargetId": "coalesce(element.target, kind_target)",
         "x_Component": (
             f"CASE WHEN {pooled} THEN element.component "

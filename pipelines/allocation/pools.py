@@ -42,29 +42,35 @@ class ChargeKinds:
         )
         self._create(connection, rule_set)
 
-    def key(self, charges: str) -> dict[str, str]:
-        """What tells kinds apart: the column of ``split.kinds`` and its expression over a table of charges."""
+    @property
+    def key(self) -> dict[str, str]:
+        """What tells kinds apart: the column of ``split.kinds`` and its expression over ``billing.charges``."""
         return {
-            "tags": f"{charges}.Tags",
-            "account": f"{charges}.SubAccountId",
-            "era": self._era(charges),
-            **{f"read_{position}": f"{charges}.{identifier(name)}" for position, name in enumerate(self._columns)},
+            "key_tags": "Tags",
+            "key_account": "SubAccountId",
+            "key_era": self._era(),
+            **{f"key_{position}": identifier(name) for position, name in enumerate(self._columns)},
         }
 
     def matches(self, charges: str) -> str:
-        """Whether a row of a table of charges is of the kind that a row of ``split.kinds`` describes."""
-        return " AND ".join(
-            f"kinds.{column} IS NOT DISTINCT FROM {expression}" for column, expression in self.key(charges).items()
-        )
+        """Whether a row of a table that has the columns of the key is of the kind of a row of ``split.kinds``.
 
-    def _era(self, charges: str) -> str:
+        Never ``=``, also where no NULL can be: see :func:`pipelines.allocation.parts.charges_select`.
+        """
+        return " AND ".join(f"kinds.{column} IS NOT DISTINCT FROM {charges}.{column}" for column in self.key)
+
+    def _era(self) -> str:
         """How many of the days on which a rule starts or ends lie at or before the charge's first day."""
-        passed = [f"CAST({charges}.ChargePeriodStart >= DATE '{day}' AS INTEGER)" for day in self._boundaries]
-        return f"({' + '.join(['0', *passed])})"
+        passed = [f"CAST(ChargePeriodStart >= DATE '{day}' AS INTEGER)" for day in self._boundaries]
+        return " + ".join(["0", *passed])
+
+    @property
+    def key_columns(self) -> str:
+        """The key's columns, for a SELECT from ``billing.charges``."""
+        return ", ".join(f"{expression} AS {column}" for column, expression in self.key.items())
 
     def _create(self, connection: duckdb.DuckDBPyConnection, rule_set: RuleSet) -> None:
         tags = tags_mentioned(rule_set)
-        key = self.key("charges")
         dimensions = rule_set.dimensions
         resolve_dimensions(
             connection,
@@ -77,7 +83,7 @@ class ChargeKinds:
         )
         named = dimension_columns(dimensions, table="charge_dimensions")
         expressions = {
-            "columns": {name: f"kinds.read_{position}" for position, name in enumerate(self._columns)},
+            "columns": {name: f"kinds.key_{position}" for position, name in enumerate(self._columns)},
             "dimensions": named,
             "tags": tag_columns(tags, table="charge_dimensions"),
         }
@@ -102,8 +108,7 @@ class ChargeKinds:
             f"""
             CREATE OR REPLACE TABLE split.kinds AS
             WITH kinds AS (
-                SELECT DISTINCT {", ".join(f"{expression} AS {name}" for name, expression in key.items())}
-                FROM billing.charges AS charges
+                SELECT DISTINCT {self.key_columns} FROM billing.charges
             ),
 
             matched AS (
@@ -114,17 +119,17 @@ class ChargeKinds:
                     coalesce({", ".join(targets)}) AS direct_target
                 FROM kinds
                 INNER JOIN charge_dimensions
-                    ON kinds.tags IS NOT DISTINCT FROM charge_dimensions.tags
-                    AND kinds.account IS NOT DISTINCT FROM charge_dimensions.account
+                    ON kinds.key_tags IS NOT DISTINCT FROM charge_dimensions.tags
+                    AND kinds.key_account IS NOT DISTINCT FROM charge_dimensions.account
             )
 
             SELECT
-                {", ".join(key)},
+                {", ".join(self.key)},
                 rule_number,
                 {grain} AS grain,
                 CASE
-                    WHEN rule_number = {NO_RULE} OR coalesce(trim(tags), '') = '' THEN ''
-                    ELSE array_to_string(list_sort(list_intersect(json_keys(tags), [{names}])), ',')
+                    WHEN rule_number = {NO_RULE} OR coalesce(trim(key_tags), '') = '' THEN ''
+                    ELSE array_to_string(list_sort(list_intersect(json_keys(key_tags), [{names}])), ',')
                 END AS conflicts,
                 CASE
                     WHEN rule_number <> {NO_RULE} THEN 'shared'
@@ -141,7 +146,7 @@ class ChargeKinds:
         """Whether a rule is valid in the kind's era. The first era starts before every boundary."""
         days = [date.min, *self._boundaries]
         eras = [str(era) for era, day in enumerate(days) if rule.applies_on(day)]
-        return f"kinds.era IN ({', '.join(eras)})" if eras else "false"
+        return f"kinds.key_era IN ({', '.join(eras)})" if eras else "false"
 
 
 def _validity_boundaries(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> list[date]:

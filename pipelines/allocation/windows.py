@@ -89,6 +89,10 @@ def _create_pooled_charges(connection: duckdb.DuckDBPyConnection, kinds: ChargeK
     connection.execute(
         f"""
         CREATE OR REPLACE VIEW split.pooled_charges AS
+        WITH charges AS (
+            SELECT *, {kinds.key_columns} FROM billing.charges
+        )
+
         SELECT
             kinds.rule_number,
             kinds.conflicts,
@@ -103,7 +107,7 @@ def _create_pooled_charges(connection: duckdb.DuckDBPyConnection, kinds: ChargeK
             ConsumedUnit,
             x_GpuModel,
             x_GpuCount
-        FROM billing.charges AS charges
+        FROM charges
         INNER JOIN split.kinds AS kinds ON {kinds.matches("charges")}
         WHERE kinds.rule_number <> {NO_RULE}
         """
