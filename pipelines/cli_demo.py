@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -43,60 +42,84 @@ def write_demo_data(folder: Path) -> None:
 
 def print_demo_report(settings: Settings, first_period: str, last_period: str) -> None:
     """Print reconciliation, bridge, showback by team beside its hybrid shares, unit costs, and where to look next."""
-    period = {"first_period": first_period, "last_period": last_period}
     with open_published(settings) as connection:
-        _print(connection, "reconciliation", "Reconciliation: what was delivered, and what is left over", period)
-        _print(connection, "bridge", "Bridge: from the invoice to what teams are charged", period)
-        _print(connection, "showback_by_team", f"Showback by team, {first_period} to {last_period}", period)
-        _print_hybrid_shares(connection, period)
-        _print(connection, "unit_costs", "Unit costs", period)
-    console = Console(highlight=False)
+        report = _Report(connection, {"first_period": first_period, "last_period": last_period})
+        _print("Reconciliation: every bill line, and what is left over", *report.rows("reconciliation"))
+        _print("Bridge: from the invoice to what teams are charged", *report.rows("bridge"))
+        _print(f"Showback by team, {first_period} to {last_period}, beside its hybrid shares", *_team_table(report))
+        _print("Unit costs: without idle | with idle", *_unit_cost_table(report))
+    console = Console(highlight=False, soft_wrap=True)
     console.print("[bold]Look closer[/]")
-    console.print(f"  tables    duckdb -readonly {Lake(settings.lake).analysts_file}", soft_wrap=True)
+    console.print(f"  tables    duckdb -readonly {Lake(settings.lake).analysts_file}")
     console.print('            apportion sql "SELECT * FROM showback.daily LIMIT 10"', markup=False)
     console.print("  lineage   make dagster, then open http://localhost:3000")
 
 
-def _print(connection: duckdb.DuckDBPyConnection, report: str, title: str, period: dict[str, str]) -> None:
-    relation = connection.sql(bind(load_sql(f"reports/{report}"), dict(period)))
-    print_table(relation.columns, [[_readable(value) for value in row] for row in relation.fetchall()], title=title)
+class _Report:
+    """The report queries of ``sql/reports`` over some billing periods."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, periods: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._periods = periods
+
+    def query(self, name: str) -> duckdb.DuckDBPyRelation:
+        """The rows as they are."""
+        return self._connection.sql(bind(load_sql(f"reports/{name}"), dict(self._periods)))
+
+    def rows(self, name: str) -> tuple[list[str], list[list[Any]]]:
+        """Column names and rows for reading."""
+        relation = self.query(name)
+        return relation.columns, [[_readable(value) for value in row] for row in relation.fetchall()]
 
 
-def _print_hybrid_shares(connection: duckdb.DuckDBPyConnection, period: dict[str, str]) -> None:
-    rows = connection.sql(bind(load_sql("reports/hybrid_shares"), dict(period))).fetchall()
-    costs: dict[tuple[str, str], dict[tuple[str | None, str], Decimal]] = defaultdict(dict)
-    for rule, currency, team, driver, cost in rows:
-        costs[rule, currency][team, driver] = cost
-    for (rule, currency), cost_of in costs.items():
-        drivers = sorted({driver for _, driver in cost_of})
-        if len(drivers) > 1:
-            _print_shares(f"Hybrid key of {rule}, {currency}", drivers, cost_of)
+def _print(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    # Words apart, so that a heading may break into lines.
+    print_table([column.replace("_", " ") for column in columns], rows, title=title)
 
 
-def _print_shares(title: str, drivers: Sequence[str], cost_of: dict[tuple[str | None, str], Decimal]) -> None:
-    """A team's share of what each driver sent out, its share of all of it, and that cost."""
-    teams = list(dict.fromkeys(team for team, _ in cost_of))
-    totals = {
-        driver: sum((cost_of.get((team, driver), Decimal(0)) for team in teams), Decimal(0)) for driver in drivers
-    }
-    total = sum(totals.values(), Decimal(0))
-    rows = []
-    for team in teams:
-        own = [cost_of.get((team, driver), Decimal(0)) for driver in drivers]
-        shares = [_percent(cost, totals[driver]) for driver, cost in zip(drivers, own, strict=True)]
-        cost = sum(own, Decimal(0))
-        rows.append((team, *shares, _percent(cost, total), _readable(cost)))
-    print_table(
-        ["team", *(f"share by {driver}" for driver in drivers), "blended share", "shared cost"], rows, title=title
-    )
+def _team_table(report: _Report) -> tuple[list[str], list[list[Any]]]:
+    """Each team's cost by how it arrived; then, for each rule with a blend, its share of what each driver sent out."""
+    columns, rows = report.rows("showback_by_team")
+    costs: dict[str, dict[tuple[str, str | None], dict[str, Decimal]]] = {}
+    for rule, currency, team, driver, cost in report.query("hybrid_shares").fetchall():
+        costs.setdefault(rule, {}).setdefault((currency, team), {})[driver] = cost
+    for rule, cost_of in costs.items():
+        drivers = sorted({driver for by_driver in cost_of.values() for driver in by_driver})
+        if len(drivers) < 2:
+            continue
+        columns += [f"{rule} by {driver}" for driver in drivers] + [f"{rule} blended"]
+        for row in rows:
+            currency, team = row[:2]
+            own = cost_of.get((currency, team), {})
+            everyone = [by_driver for (of_currency, _), by_driver in cost_of.items() if of_currency == currency]
+            row += [_percent(_sum([own], [driver]), _sum(everyone, [driver])) for driver in drivers]
+            row.append(_percent(_sum([own], drivers), _sum(everyone, drivers)))
+    return columns, [[cell if cell is not None else "no team" for cell in row] for row in rows]
+
+
+def _sum(parts: Sequence[Mapping[str, Decimal]], drivers: Sequence[str]) -> Decimal:
+    return sum((by_driver.get(driver, Decimal(0)) for by_driver in parts for driver in drivers), Decimal(0))
+
+
+def _unit_cost_table(report: _Report) -> tuple[list[str], list[list[Any]]]:
+    """A row for each metric and value, a column for each month of use."""
+    rows = report.query("unit_costs").fetchall()
+    months = sorted({row[3] for row in rows})
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    for metric, value, currency, month, without_idle, with_idle in rows:
+        cell = f"{_readable(without_idle)} | {_readable(with_idle)}"
+        cells.setdefault((metric, value, currency), {})[month] = cell
+    return ["metric", "of", "currency", *months], [
+        [*key, *(by_month.get(month) for month in months)] for key, by_month in cells.items()
+    ]
 
 
 def _percent(part: Decimal, whole: Decimal) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "–"
+    return f"{100 * part / whole:.1f} %" if part else "–"
 
 
 def _readable(value: Any) -> Any:
-    """Money to the cent, unless that would hide what is there: a difference of less is shown to its last digit."""
+    """Money to the cent, unless that would hide what is there: less than a cent is shown to its last digit."""
     if isinstance(value, Decimal) and (value == 0 or abs(value) >= _CENT):
         return f"{value:,.2f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from pipelines.models.periods import known_periods, period_state
 from pipelines.orchestration.figures import cost_totals
 
 SHOWN_ROWS = 200
+_WIDTH_OF_A_FILE = 400
 
 
 @contextmanager
@@ -63,14 +65,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
     """Print rows as a table: numbers to the right and in plain digits, NULL as a dash."""
     table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
     for position, column in enumerate(columns):
-        values = [row[position] for row in rows]
-        numeric = any(isinstance(value, (int, Decimal)) and not isinstance(value, bool) for value in values)
+        numeric = any(_is_number(row[position]) for row in rows)
         table.add_column(escape(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(_text(value)) if value is not None else "–" for value in row))
-    # A pipe or file has no width of its own; rows are worth more than 80 columns there.
-    console = Console(highlight=False)
-    console.print(table, width=console.width if console.is_terminal else 400)
+    # A pipe or a file has no width of its own: there a row is a line, however long.
+    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE).print(table)
 
 
 def print_status(settings: Settings) -> None:
@@ -118,6 +118,13 @@ def _last_runs(settings: Settings) -> dict[str, str]:
     from pipelines.orchestration.instance import last_runs
 
     return last_runs(settings)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a cell belongs to the right: a number, or the text of one such as ``-1,234.50`` or ``32.1 %``."""
+    if isinstance(value, str):
+        return re.fullmatch(r"-?[\d,]+(\.\d+)?( %| \| -?[\d,.]+)?", value) is not None
+    return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
 
 
 def _text(value: Any) -> str:

@@ -25,7 +25,7 @@ _UNEXPECTED = 1
 
 @dataclass(frozen=True)
 class StepReport:
-    """A step that began or ended. ``rows`` is None for a step that makes no table."""
+    """A step that began or ended. ``rows``: of its largest table; None for a step that makes no table."""
 
     name: str
     state: State
@@ -171,7 +171,7 @@ class _Progress:
 
     def _materialised(self, step: str, metadata: Mapping[str, dg.MetadataValue[Any]]) -> None:
         if ROWS in metadata:
-            self._rows[step] = self._rows.get(step, 0) + int(metadata[ROWS].value)
+            self._rows[step] = max(self._rows.get(step, 0), int(metadata[ROWS].value))
         if UNCHANGED in metadata:
             self._unchanged[step] = self._unchanged.get(step, True) and bool(metadata[UNCHANGED].value)
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from pipelines.config import Settings
 from pipelines.lake.landing import write_durably
@@ -16,6 +21,7 @@ _HOME = "DAGSTER_HOME"
 _SETTINGS_FILE = "dagster.yaml"
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _RECENT_RUNS = 500
+_EVENT_RECORDS = ("history/runs.db", "history/runs/index.db")
 
 # Dagster captures a run's output by turning the process's own stdout and stderr away, which would hide the progress
 # that the command line shows. Steps print nothing: all they have to say is in the run's events.
@@ -40,9 +46,35 @@ def dagster_home(settings: Settings) -> Path:
     return place
 
 
-def open_instance(settings: Settings) -> dg.DagsterInstance:
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance that keeps the command line's runs; `make dagster` shows the same ones."""
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(dagster_home(settings)), overrides=_NO_OUTPUT_CAPTURE))
+    home = dagster_home(settings)
+    _write_lazily()
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE)) as instance:
+        # SQLite moves its log into the database, and waits for the disk, whenever the last connection closes; Dagster
+        # opens and closes one for each of the hundreds of events of a run. So there is always one more.
+        held = [sqlite3.connect(home / file) for file in _EVENT_RECORDS if (home / file).is_file()]
+        for connection in held:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        try:
+            yield instance
+        finally:
+            for connection in held:
+                connection.close()
+
+
+@cache
+def _write_lazily() -> None:
+    """Let run records survive a killed process, not a power cut: the kernel decides when they reach the disk.
+
+    They stay whole (SQLite, "PRAGMA synchronous"); figures are never in them.
+    """
+
+    @event.listens_for(Engine, "connect")
+    def relax(connection: object, record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def last_runs(settings: Settings) -> dict[str, str]:

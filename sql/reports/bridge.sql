@@ -5,13 +5,13 @@ WITH bridge AS (
 )
 
 SELECT
-    billing_period,
-    source_name,
-    BillingCurrency,
-    sum(billed_cost) AS billed_cost,
+    billing_period AS period,
+    source_name AS source,
+    BillingCurrency AS currency,
+    sum(billed_cost) AS billed,
     sum(amortisation_released) AS amortisation_released,
-    sum(commitment_purchases) AS commitment_purchases,
-    sum(effective_cost) AS effective_cost,
+    -sum(commitment_purchases) AS less_commitment_purchases,
+    sum(effective_cost) AS effective,
     sum(unexplained) AS unexplained
 FROM bridge
 GROUP BY billing_period, source_name, BillingCurrency

@@ -52,7 +52,7 @@ ratios AS (
 
 SELECT
     rule,
-    BillingCurrency,
+    BillingCurrency AS currency,
     team,
     driver,
     CAST(sum(ratio(cost_by_ratio, part_ratio)) AS DECIMAL(38, 6)) AS cost

@@ -1,27 +1,23 @@
--- Grain: one row per source, billing period and currency.
--- Purpose: what was delivered, what became of it, and what is left over, which should be nothing.
+-- Grain: one row per billing period, source and currency.
+-- Purpose: what was delivered, what became of it, and what is left over on the way to the allocation: nothing.
 WITH reconciliation AS (
     SELECT * FROM quality.reconciliation WHERE billing_period BETWEEN $first_period AND $last_period
 )
 
 SELECT
-    billing_period,
-    source_name,
-    BillingCurrency,
-    rows_delivered,
-    rows_mapped,
-    rows_netted,
-    rows_added,
-    billed_control,
-    effective_control,
-    difference_rows + difference_rows_charges AS difference_rows,
-    difference_billed_charges,
-    difference_billed_allocated,
-    difference_effective_charges,
-    difference_effective_allocated,
-    difference_list_charges,
-    difference_list_allocated,
-    difference_contracted_charges,
-    difference_contracted_allocated
+    billing_period AS period,
+    source_name AS source,
+    BillingCurrency AS currency,
+    rows_delivered AS delivered,
+    rows_mapped AS mapped,
+    rows_netted AS netted,
+    rows_added AS added,
+    billed_control AS billed,
+    effective_control AS effective,
+    abs(difference_rows) + abs(difference_rows_charges) AS difference_rows,
+    abs(difference_billed_charges) + abs(difference_billed_allocated) AS difference_billed,
+    abs(difference_effective_charges) + abs(difference_effective_allocated) AS difference_effective,
+    abs(difference_list_charges) + abs(difference_list_allocated) AS difference_list,
+    abs(difference_contracted_charges) + abs(difference_contracted_allocated) AS difference_contracted
 FROM reconciliation
 ORDER BY billing_period, source_name, BillingCurrency

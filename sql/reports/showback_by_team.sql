@@ -5,14 +5,14 @@ WITH daily AS (
 )
 
 SELECT
-    BillingCurrency,
+    BillingCurrency AS currency,
     team,
     coalesce(sum(EffectiveCost) FILTER (WHERE component = 'direct'), 0) AS direct,
     coalesce(sum(EffectiveCost) FILTER (WHERE component = 'shared'), 0) AS shared,
-    coalesce(sum(EffectiveCost) FILTER (WHERE component IN ('idle', 'gap', 'commitment_unused')), 0) AS unused,
+    coalesce(sum(EffectiveCost) FILTER (WHERE component IN ('idle', 'gap', 'commitment_unused')), 0) AS idle_or_unused,
     coalesce(sum(EffectiveCost) FILTER (WHERE component = 'overhead'), 0) AS overhead,
     coalesce(sum(EffectiveCost) FILTER (WHERE component = 'unallocated'), 0) AS unallocated,
-    sum(EffectiveCost) AS effective_cost
+    sum(EffectiveCost) AS effective
 FROM daily
 GROUP BY BillingCurrency, team
 ORDER BY BillingCurrency, team NULLS LAST
