@@ -73,8 +73,9 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
                 remedy="the charges of its last good delivery stay in place; see quality.rejected. If you know and "
                 "accept a cost difference, name it under accepted_differences in the configuration",
             )
-        commit(lineage.lake, contract, [staged])
         _commit_control(lineage, space, bill)
+        # Last, because charges that are in place say that all of this was done.
+        commit(lineage.lake, contract, [staged])
     return Built(contract.table, (bill.charges,), staged.rows, unchanged=False, audits=tuple(audits))
 
 
