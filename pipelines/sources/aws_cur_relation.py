@@ -14,7 +14,15 @@ import duckdb
 
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import identifier, literal
-from pipelines.sources.aws_cur_columns import COLUMNS, DECIMALS, MAPS, TEXTS, TIMESTAMPS, canonical_place, missing_columns
+from pipelines.sources.aws_cur_columns import (
+    COLUMNS,
+    DECIMALS,
+    MAPS,
+    TEXTS,
+    TIMESTAMPS,
+    canonical_place,
+    missing_columns,
+)
 
 _TEXT_MAP = "MAP(VARCHAR, VARCHAR)"
 # Left bare, blank or not, so that a filter on it reaches the Parquet reader.
@@ -61,7 +69,9 @@ def create_delivered(
     # With a small delivery the optimiser would build on the bill and probe with the mapping: that reorders the bill.
     connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
     readable = [
-        _csv_as_parquet(connection, file, name, scratch / f"{number:05d}.parquet") if details["format"] == "csv" else file
+        _csv_as_parquet(connection, file, name, scratch / f"{number:05d}.parquet")
+        if details["format"] == "csv"
+        else file
         for number, (file, name) in enumerate(zip(files, names, strict=True))
     ]
     rows = "\nUNION ALL\n".join(
@@ -116,7 +126,9 @@ def _select(connection: duckdb.DuckDBPyConnection, file: Path, name: str, *, typ
         expressions = [f"{column} AS {column}" for column in COLUMNS]
     else:
         _refuse_missing_columns([column.header for column in columns], name)
-        expressions = [f"{_expression(column, columns, unreadable=_value_error(name))} AS {column}" for column in COLUMNS]
+        expressions = [
+            f"{_expression(column, columns, unreadable=_value_error(name))} AS {column}" for column in COLUMNS
+        ]
     listed = ",\n    ".join(
         [*expressions, f"{literal(name)} AS x_SourceFile", "CAST(file_row_number + 1 AS BIGINT) AS x_SourceRow"]
     )
@@ -127,9 +139,7 @@ def _csv_as_parquet(connection: duckdb.DuckDBPyConnection, file: Path, name: str
     # COPY keeps the file's order, so that a line's number is its row number in the Parquet file, whatever the threads.
     columns = _csv_columns(file, name)
     _refuse_missing_columns([column.header for column in columns], name)
-    expressions = ", ".join(
-        f"{_expression(column, columns, unreadable=_UNREADABLE)} AS {column}" for column in COLUMNS
-    )
+    expressions = ", ".join(f"{_expression(column, columns, unreadable=_UNREADABLE)} AS {column}" for column in COLUMNS)
     ragged = _ragged(file, name)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -99,7 +100,9 @@ def line(line_type: str, cost: float | str, **columns: Any) -> dict[str, Any]:
 
 def write_cur2(path: Path, lines: Sequence[Line], *, types: Mapping[str, str] | None = None) -> Path:
     """The lines as AWS writes CUR 2.0 in Parquet: costs as doubles, rates as text, maps as maps."""
-    columns = {name: (types or {}).get(name, _cur2_type(name)) for name in dict.fromkeys(n for row in lines for n in row)}
+    columns = {
+        name: (types or {}).get(name, _cur2_type(name)) for name in dict.fromkeys(n for row in lines for n in row)
+    }
     source = path.with_suffix(".jsonl")
     source.write_text("".join(json.dumps(dict(row)) + "\n" for row in lines), encoding="utf-8")
     listed = ", ".join(f"'{name}': '{type_}'" for name, type_ in columns.items())
@@ -115,12 +118,12 @@ def write_cur2(path: Path, lines: Sequence[Line], *, types: Mapping[str, str] | 
 def write_legacy(path: Path, lines: Sequence[Line]) -> Path:
     """The same lines as the legacy report in CSV, gzipped where the name says so; maps become columns."""
     rows = [dict(_legacy_row(row)) for row in lines]
-    headers = list(dict.fromkeys(name for row in rows for name in row))
-    opened = gzip.open(path, "wt", encoding="utf-8", newline="") if path.suffix == ".gz" else path.open("w", newline="")
-    with opened as file:
-        writer = csv.DictWriter(file, headers, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    content = text.getvalue().encode()
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return path
 
 
@@ -200,9 +203,7 @@ def _legacy_tag(key: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        text = f"{value:f}"
-        return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-0", "0") if not value else (
-            text.rstrip("0").rstrip(".") if "." in text else text
-        )
-    return value
+    if not isinstance(value, Decimal):
+        return value
+    # Amounts have 18 places, so that what is cut off is behind the point.
+    return f"{value:.18f}".rstrip("0").rstrip(".") if value else "0"

@@ -31,52 +31,87 @@ _MACHINE = {
 # Every line item type of docs/sources/aws-cur.md, and the cases that a type has.
 _DELIVERY = [
     line(
-        "Usage", 10, pricing_public_on_demand_cost=12, line_item_usage_amount=2, line_item_unblended_rate="5",
-        pricing_public_on_demand_rate="6", line_item_usage_type="BoxUsage:p4d.24xlarge", line_item_resource_id="i-1",
-        line_item_operation="RunInstances", resource_tags={"user_team": "search", "user_Name": "node", "aws_createdBy": "x"},
-        cost_category={"unit": "u1"}, **_MACHINE,
+        "Usage",
+        10,
+        pricing_public_on_demand_cost=12,
+        line_item_usage_amount=2,
+        line_item_unblended_rate="5",
+        pricing_public_on_demand_rate="6",
+        line_item_usage_type="BoxUsage:p4d.24xlarge",
+        line_item_resource_id="i-1",
+        line_item_operation="RunInstances",
+        resource_tags={"user_team": "search", "user_Name": "node", "aws_createdBy": "x"},
+        cost_category={"unit": "u1"},
+        **_MACHINE,
     ),
     line("Usage", 2.93e-8, line_item_product_code="AmazonS3", pricing_public_on_demand_cost=2.93e-8),
     line("Usage", 0.6, pricing_public_on_demand_cost=1.5, line_item_usage_type="SpotUsage:m5.large"),
     line("Usage", 0, line_item_operation="EKSPod-EC2", split_line_item_split_cost=3, line_item_resource_id="arn:pod"),
     line(
-        "SavingsPlanCoveredUsage", 8, pricing_public_on_demand_cost=9, savings_plan_savings_plan_effective_cost=5,
+        "SavingsPlanCoveredUsage",
+        8,
+        pricing_public_on_demand_cost=9,
+        savings_plan_savings_plan_effective_cost=5,
         savings_plan_savings_plan_a_r_n=PLAN,
     ),
     line("SavingsPlanNegation", -8, savings_plan_savings_plan_a_r_n=PLAN),
     line(
-        "SavingsPlanRecurringFee", 24, savings_plan_savings_plan_a_r_n=PLAN, savings_plan_total_commitment_to_date=24,
-        savings_plan_used_commitment=20, line_item_product_code="ComputeSavingsPlans",
+        "SavingsPlanRecurringFee",
+        24,
+        savings_plan_savings_plan_a_r_n=PLAN,
+        savings_plan_total_commitment_to_date=24,
+        savings_plan_used_commitment=20,
+        line_item_product_code="ComputeSavingsPlans",
     ),
     line(
-        "SavingsPlanRecurringFee", 24, savings_plan_savings_plan_a_r_n=PLAN, savings_plan_total_commitment_to_date=24,
-        savings_plan_used_commitment=24, line_item_product_code="ComputeSavingsPlans",
+        "SavingsPlanRecurringFee",
+        24,
+        savings_plan_savings_plan_a_r_n=PLAN,
+        savings_plan_total_commitment_to_date=24,
+        savings_plan_used_commitment=24,
+        line_item_product_code="ComputeSavingsPlans",
     ),
     line(
         "SavingsPlanUpfrontFee", 100, savings_plan_savings_plan_a_r_n=PLAN, line_item_product_code="ComputeSavingsPlans"
     ),
     line(
-        "DiscountedUsage", 0, pricing_public_on_demand_cost=4, reservation_effective_cost=2.5,
-        reservation_reservation_a_r_n=RESERVATION, line_item_usage_amount=1, line_item_normalized_usage_amount=4,
+        "DiscountedUsage",
+        0,
+        pricing_public_on_demand_cost=4,
+        reservation_effective_cost=2.5,
+        reservation_reservation_a_r_n=RESERVATION,
+        line_item_usage_amount=1,
+        line_item_normalized_usage_amount=4,
     ),
     line(
-        "RIFee", 3, reservation_reservation_a_r_n=RESERVATION, reservation_unused_recurring_fee=1,
-        reservation_unused_amortized_upfront_fee_for_billing_period=0.5, reservation_unused_quantity=6,
-        reservation_total_reserved_units=720, pricing_unit="Hrs",
+        "RIFee",
+        3,
+        reservation_reservation_a_r_n=RESERVATION,
+        reservation_unused_recurring_fee=1,
+        reservation_unused_amortized_upfront_fee_for_billing_period=0.5,
+        reservation_unused_quantity=6,
+        reservation_total_reserved_units=720,
+        pricing_unit="Hrs",
     ),
     line("Fee", 50, reservation_reservation_a_r_n=RESERVATION),
     line("Fee", 7, line_item_product_code="AWSSupportEnterprise"),
     line("FlatRateSubscription", 6, line_item_product_code="AmazonCloudFront"),
     line(
-        "Refund", -12, line_item_product_code="ComputeSavingsPlans",
+        "Refund",
+        -12,
+        line_item_product_code="ComputeSavingsPlans",
         line_item_line_item_description=f"Refund for one-time fee for Savings Plan ID: {PLAN.rpartition('/')[2]}",
     ),
     line("Refund", -2, bill_bill_type="Refund"),
     line("Refund", -1),
     line("Credit", -1.5),
     line(
-        "Tax", 1.75, line_item_usage_start_date="2026-09-01T00:00:00Z", line_item_usage_end_date="2026-10-01T00:00:00Z",
-        product_sku="NOT-FOR-TAX", line_item_usage_amount=1,
+        "Tax",
+        1.75,
+        line_item_usage_start_date="2026-09-01T00:00:00Z",
+        line_item_usage_end_date="2026-10-01T00:00:00Z",
+        product_sku="NOT-FOR-TAX",
+        line_item_usage_amount=1,
     ),
     line("EdpDiscount", -0.4),
     line("PrivateRateDiscount", -0.3),
@@ -154,7 +189,9 @@ def test_the_invoice_is_bridged_to_the_effective_cost_without_a_rest(tmp_path: P
     # Released: plan 5 + 4, reservation 2.5 + 1.5. Bought: plan 24 + 24 + 100 - 12, reservation 3 + 50.
     # Plan: 136 + 9 - 136 = 9. Reservation: 53 + 4 - 53 = 4. The rest: 19.8500000293 both.
     released = "coalesce(sum(EffectiveCost) FILTER (WHERE CommitmentDiscountStatus IS NOT NULL), 0)"
-    bought = "coalesce(sum(BilledCost) FILTER (WHERE ChargeCategory = 'Purchase' AND CommitmentDiscountId IS NOT NULL), 0)"
+    bought = (
+        "coalesce(sum(BilledCost) FILTER (WHERE ChargeCategory = 'Purchase' AND CommitmentDiscountId IS NOT NULL), 0)"
+    )
     assert rows(
         connection,
         f"SELECT CommitmentDiscountType, sum(BilledCost), {released}, {bought}, sum(EffectiveCost) FROM staged "
@@ -298,7 +335,10 @@ def test_a_missing_amount_is_never_taken_for_zero(tmp_path: Path, incomplete: di
 
 def test_covered_usage_without_negation_is_refused_with_the_missing_amount(tmp_path: Path) -> None:
     covered = line(
-        "SavingsPlanCoveredUsage", 8.25, savings_plan_savings_plan_effective_cost=5, savings_plan_savings_plan_a_r_n=PLAN
+        "SavingsPlanCoveredUsage",
+        8.25,
+        savings_plan_savings_plan_effective_cost=5,
+        savings_plan_savings_plan_a_r_n=PLAN,
     )
     negation = line("SavingsPlanNegation", -8, savings_plan_savings_plan_a_r_n=PLAN)
     connection = normalised(tmp_path / "scratch", [write_cur2(tmp_path / "bill.parquet", [covered, negation])])
@@ -335,7 +375,8 @@ def test_marketplace_software_names_its_seller(tmp_path: Path) -> None:
     sold = line("Usage", 1, bill_billing_entity="AWS Marketplace", line_item_legal_entity="Red Hat, Inc.")
     connection = normalised(tmp_path / "scratch", [write_cur2(tmp_path / "bill.parquet", [sold])])
     assert rows(
-        connection, "SELECT ServiceProviderName, PublisherName, ProviderName, HostProviderName, InvoiceIssuerName FROM staged"
+        connection,
+        "SELECT ServiceProviderName, PublisherName, ProviderName, HostProviderName, InvoiceIssuerName FROM staged",
     ) == [("Red Hat, Inc.", "Red Hat, Inc.", "AWS", "AWS", "Amazon Web Services, Inc.")]
 
 

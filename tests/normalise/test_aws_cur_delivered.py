@@ -91,7 +91,9 @@ def test_rows_are_numbered_and_kept_in_delivery_order_whatever_the_threads(
                 f"TO '{file}' (FORMAT parquet, ROW_GROUP_SIZE 2048)"
             )
     connection = normalised(tmp_path / "scratch", [first, second])
-    expected = [(file, n + 1, n + 1) for file, lines in ((first, 30_000), (second, 9_000)) for n in range(lines) if n % 5]
+    expected = [
+        (file, n + 1, n + 1) for file, lines in ((first, 30_000), (second, 9_000)) for n in range(lines) if n % 5
+    ]
     assert connection.sql("SELECT x_SourceFile, x_SourceRow, CAST(BilledCost AS BIGINT) FROM staged").fetchall() == [
         (file.name, row, cost) for file, row, cost in expected
     ]
@@ -104,9 +106,9 @@ def test_csv_rows_are_numbered_by_line_whatever_the_threads(
     monkeypatch.setenv("APPORTION_THREADS", str(threads))
     lines = [line("Usage", number, line_item_line_item_description=f"quoted\n, {number}") for number in range(1, 3001)]
     connection = normalised(tmp_path / "scratch", [write_legacy(tmp_path / "bill.csv", lines)])
-    assert connection.sql("SELECT x_SourceRow, CAST(BilledCost AS BIGINT), ChargeDescription FROM staged").fetchall() == [
-        (number, number, f"quoted\n, {number}") for number in range(1, 3001)
-    ]
+    assert connection.sql(
+        "SELECT x_SourceRow, CAST(BilledCost AS BIGINT), ChargeDescription FROM staged"
+    ).fetchall() == [(number, number, f"quoted\n, {number}") for number in range(1, 3001)]
 
 
 def test_leading_zeros_repeated_ids_and_seventeen_digits_survive(tmp_path: Path) -> None:
@@ -138,8 +140,18 @@ def test_files_of_one_delivery_may_differ_in_columns(tmp_path: Path) -> None:
 def test_legacy_parquet_with_a_column_for_each_tag_is_read_like_the_csv(tmp_path: Path) -> None:
     file = write_cur2(
         tmp_path / "bill.parquet",
-        [line("Usage", 1, resource_tags_user_team="search", resource_tags_user_owner="", product_operating_system="Linux")],
-        types={name: "VARCHAR" for name in ("resource_tags_user_team", "resource_tags_user_owner", "product_operating_system")},
+        [
+            line(
+                "Usage",
+                1,
+                resource_tags_user_team="search",
+                resource_tags_user_owner="",
+                product_operating_system="Linux",
+            )
+        ],
+        types=dict.fromkeys(
+            ("resource_tags_user_team", "resource_tags_user_owner", "product_operating_system"), "VARCHAR"
+        ),
     )
     connection = normalised(tmp_path / "scratch", [file])
     assert rows(connection, "SELECT Tags FROM staged") == [('{"team":"search"}',)]
@@ -179,13 +191,17 @@ def test_a_csv_value_that_is_no_time_is_named(tmp_path: Path) -> None:
     file = write_legacy(tmp_path / "bill.csv", [line("Usage", 1, line_item_usage_start_date="yesterday")])
     with pytest.raises(DeliveryError) as refused:
         normalised(tmp_path / "scratch", [file])
-    assert (refused.value.where, refused.value.found) == ("bill.csv, row 1, column lineItem/UsageStartDate", "'yesterday'")
+    assert (refused.value.where, refused.value.found) == (
+        "bill.csv, row 1, column lineItem/UsageStartDate",
+        "'yesterday'",
+    )
 
 
 def test_a_parquet_value_that_is_no_amount_is_named(tmp_path: Path) -> None:
     file = write_cur2(tmp_path / "bill.parquet", [line("Usage", 1), line("Usage", 1e25)])
     with pytest.raises(
-        duckdb.Error, match=r"bill\.parquet, row 2, column line_item_unblended_cost: 1e\+25 is not a number below 10\^20"
+        duckdb.Error,
+        match=r"bill\.parquet, row 2, column line_item_unblended_cost: 1e\+25 is not a number below 10\^20",
     ):
         normalised(tmp_path / "scratch", [file])
 
@@ -219,9 +235,9 @@ def test_windows_line_ends_and_gzip_make_no_difference(tmp_path: Path) -> None:
     file = tmp_path / "bill.csv.gz"
     with gzip.open(file, "wb") as archive:
         archive.write(table.replace("\n", "\r\n").encode())
-    assert rows(normalised(tmp_path / "scratch", [file]), "SELECT x_SourceRow, BilledCost, ServiceName FROM staged") == [
-        (1, "1.5", "Amazon Elastic Compute Cloud")
-    ]
+    assert rows(
+        normalised(tmp_path / "scratch", [file]), "SELECT x_SourceRow, BilledCost, ServiceName FROM staged"
+    ) == [(1, "1.5", "Amazon Elastic Compute Cloud")]
 
 
 @_needs_samples
@@ -269,9 +285,9 @@ def test_a_sample_without_negation_lacks_what_its_plan_covers(tmp_path: Path, na
 @_needs_samples
 def test_a_sample_in_athena_spelling_is_free_marketplace_software(tmp_path: Path) -> None:
     connection = normalised(tmp_path, [SAMPLES / "2022-07-01-alt-columns.csv"], period="2022-07")
-    assert rows(connection, "SELECT x_SourceRow, ServiceProviderName, BilledCost, ListCost, Tags, InvoiceId FROM staged") == [
-        (row, "Red Hat, Inc.", "0", "0", '{"aws:created_by":"IAMUser:fake:and"}', "1") for row in (1, 2)
-    ]
+    assert rows(
+        connection, "SELECT x_SourceRow, ServiceProviderName, BilledCost, ListCost, Tags, InvoiceId FROM staged"
+    ) == [(row, "Red Hat, Inc.", "0", "0", '{"aws:created_by":"IAMUser:fake:and"}', "1") for row in (1, 2)]
 
 
 @_needs_samples
@@ -288,5 +304,3 @@ def test_a_sample_whose_rows_all_lack_a_field_is_padded(tmp_path: Path) -> None:
 
 def _csv(table: list[list[str]]) -> str:
     return "".join(",".join('"' + str(cell).replace('"', '""') + '"' for cell in row) + "\n" for row in table)
-
-
