@@ -9,12 +9,14 @@ from typing import Any
 import duckdb
 import polars
 
+from pipelines.allocation.dimensions import Dimensions
 from pipelines.allocation.engine import AllocationRelations, create_allocation
 from pipelines.allocation.rules import RuleSet, parse_rules
-from pipelines.allocation.dimensions import Dimensions
+from pipelines.lake.audits import contract_audits, run_audits
 from pipelines.lake.database import connect
+from pipelines.models.build import bind_used, bound_audits
 from pipelines.models.contracts import contracts
-from pipelines.models.sql_models import register_mappings
+from pipelines.models.sql_models import load_sql, register_mappings
 
 Row = Mapping[str, Any]
 
@@ -135,6 +137,23 @@ def allocate(connection: duckdb.DuckDBPyConnection, rules: RuleSet) -> Allocatio
     """Allocate the session's bill and keep the parts as ``allocation.charges`` and ``staged``."""
     relations = create_allocation(connection, rules, billing_period="2026-10")
     connection.execute("CREATE SCHEMA IF NOT EXISTS allocation")
-    connection.execute(f"CREATE OR REPLACE TABLE allocation.charges AS {relations.charges}")
-    connection.execute(f"CREATE OR REPLACE TABLE allocation.rules AS {relations.rules}")
+    for table, select in (("allocation.rules", relations.rules), ("allocation.charges", relations.charges)):
+        _stage(connection, table, select)
+        connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM staged")
     return relations
+
+
+def stage(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Run the model beside a contract and keep its rows as ``staged``."""
+    _stage(connection, table, bind_used(load_sql(table.replace(".", "/")), {"billing_period": "2026-10"}))
+
+
+def _stage(connection: duckdb.DuckDBPyConnection, table: str, select: str) -> None:
+    columns = ", ".join(f'CAST("{c.name}" AS {c.stored_type}) AS "{c.name}"' for c in contracts()[table].columns)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE staged AS SELECT {columns} FROM ({select})")
+
+
+def failed_audits(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    """What the rows ``staged`` fail of a contract's audits."""
+    audits = bound_audits(contract_audits(contracts()[table]), {"billing_period": "2026-10"})
+    return [f"{each.audit}: {each.message}" for each in run_audits(connection, table, audits) if not each.passed]
