@@ -35,7 +35,7 @@ def create_allocation(
     The session holds ``billing.charges`` with one billing period, the ``usage`` tables with every day that its charges
     were made for, and the mappings. Leaves the schema ``split``.
 
-    Raises MeasurementRefused and ZeroWeightRefused (:mod:`pipelines.allocation.shares`) and ApportionError for tags
+    Raises MeasurementError and ZeroWeightError (:mod:`pipelines.allocation.shares`) and ApportionError for tags
     that are no JSON object.
     """
     connection.execute("CREATE SCHEMA IF NOT EXISTS split")

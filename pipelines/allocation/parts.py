@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars
 
-from pipelines.allocation.dimensions import SEVEN, Dimensions, derive_dimensions, dimension_columns, parse_target_id
+from pipelines.allocation.dimensions import Dimensions, derive_dimensions, dimension_columns, parse_target_id
 from pipelines.allocation.pools import NO_RULE, ChargeKinds
 from pipelines.allocation.rules import RESERVED_TARGETS, Rule
 from pipelines.lake.database import identifier, literal
@@ -275,9 +275,7 @@ def _part_columns(charge_key: str) -> list[str]:
         "x_KeyQuality": "element.quality",
         "x_UnallocatedReason": "CASE WHEN kind_disposition = 'unallocated' THEN 'no_rule' ELSE element.reason END",
         "x_PartNumber": "element.part_number",
-        **{
-            column: f"coalesce(element.{name}, kind_{name})" for name, column in _COLUMN_OF_DIMENSION.items()
-        },
+        **{column: f"coalesce(element.{name}, kind_{name})" for name, column in _COLUMN_OF_DIMENSION.items()},
     }
     kept = {column.name: identifier(column.name) for column in contracts()["billing.charges"].columns}
     return [f"{expression} AS {identifier(name)}" for name, expression in (kept | filled | added).items()]

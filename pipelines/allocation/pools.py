@@ -101,8 +101,7 @@ class ChargeKinds:
             literal("/" * position) + " || " + target_id_sql(direct_by[position:]) for position in range(len(direct_by))
         ]
         own = ", ".join(
-            f"CASE WHEN rule_number = {NO_RULE} THEN {name} END AS {name}"
-            for name in (*SEVEN, "dimensions")
+            f"CASE WHEN rule_number = {NO_RULE} THEN {name} END AS {name}" for name in (*SEVEN, "dimensions")
         )
         connection.execute(
             f"""

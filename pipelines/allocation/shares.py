@@ -55,13 +55,13 @@ _STEPS = (
 )
 
 
-class MeasurementRefused(ApportionError):
+class MeasurementError(ApportionError):
     """Measurements that no share can be made from; the window's cost was not divided."""
 
     exit_code = 3
 
 
-class ZeroWeightRefused(ApportionError):
+class ZeroWeightError(ApportionError):
     """A driver summed to zero in a window whose rule says ``on_zero_weight: error``."""
 
     exit_code = 3
@@ -81,8 +81,8 @@ def create_shares(connection: duckdb.DuckDBPyConnection) -> None:
     share_through: BIGINT of 10^18, in vector order), ``split.qualities`` (window_id, quality) and ``split.key``
     (window_id, entry_number, weight, driver, target, value, share, reason: what each blend entry contributed).
 
-    Raises MeasurementRefused for a gap above its capacity, a negative measurement or a total above 10^32, and
-    ZeroWeightRefused as the rule says.
+    Raises MeasurementError for a gap above its capacity, a negative measurement or a total above 10^32, and
+    ZeroWeightError as the rule says.
     """
     _refuse_impossible_hours(connection)
     _refuse_impossible_values(connection)
@@ -116,7 +116,7 @@ def _refuse_impossible_hours(connection: duckdb.DuckDBPyConnection) -> None:
         return
     rule, window, capacity, gap, held, least_hours = row
     if capacity is not None and gap is not None and gap > capacity:
-        raise MeasurementRefused(
+        raise MeasurementError(
             "The hours without telemetry exceed the capacity.",
             where=f"rule {rule}, window {window}",
             expected=f"a gap of at most {capacity} units of GPU time",
@@ -124,7 +124,7 @@ def _refuse_impossible_hours(connection: duckdb.DuckDBPyConnection) -> None:
             remedy="Correct the telemetry of these hours, or the GPU count of the instance type in "
             "sql/mappings/instance_types.csv, and run again.",
         )
-    raise MeasurementRefused(
+    raise MeasurementError(
         "The GPU hours of a window are out of range.",
         where=f"rule {rule}, window {window}",
         expected=f"hours from 0 to {LARGEST_TOTAL} units of GPU time",
@@ -148,7 +148,7 @@ def _refuse_impossible_values(connection: duckdb.DuckDBPyConnection) -> None:
     if row is None:
         return
     rule, window, driver, least, total = row
-    raise MeasurementRefused(
+    raise MeasurementError(
         "The values of a driver are out of range.",
         where=f"rule {rule}, window {window}, driver {driver}",
         expected=f"values from 0, together at most {LARGEST_TOTAL} of the driver's smallest units",
@@ -171,7 +171,7 @@ def _refuse_zero_weights(connection: duckdb.DuckDBPyConnection) -> None:
     if row is None:
         return
     rule, window, driver = row
-    raise ZeroWeightRefused(
+    raise ZeroWeightError(
         "A driver measured nothing in a window, and the rule says on_zero_weight: error.",
         where=f"rule {rule}, window {window}, driver {driver}",
         expected=f"at least one target with {driver} above zero",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pipelines.allocation.dimensions import Dimensions, dimension_columns, target_id_sql
 from pipelines.allocation.pools import NO_RULE, ChargeKinds
 from pipelines.allocation.rules import UNALLOCATED, Rule
-from pipelines.allocation.shares import MeasurementRefused, create_input_tables
+from pipelines.allocation.shares import MeasurementError, create_input_tables
 from pipelines.lake.database import literal
 from pipelines.models.sql_models import load_sql
 
@@ -40,7 +40,7 @@ def create_windows(
 ) -> None:
     """Fill the kernel's input tables from the bill and the measurements.
 
-    Raises MeasurementRefused for a pool of several GPU models one of which has no list price.
+    Raises MeasurementError for a pool of several GPU models one of which has no list price.
     """
     create_input_tables(connection)
     _insert_rules(connection, rules)
@@ -232,8 +232,7 @@ def _feeds(rule: Rule, rules: Sequence[Rule]) -> str:
         return f"endpoint IN ({', '.join(literal(endpoint) for endpoint in rule.endpoints)})"
     claims = [
         f"(endpoint IN ({', '.join(literal(endpoint) for endpoint in other.endpoints)})"
-        f" AND hour >= DATE '{other.valid_from}'"
-        + (f" AND hour < DATE '{other.valid_to}')" if other.valid_to else ")")
+        f" AND hour >= DATE '{other.valid_from}'" + (f" AND hour < DATE '{other.valid_to}')" if other.valid_to else ")")
         for other in rules
         if other.endpoints is not None
     ]
@@ -242,7 +241,9 @@ def _feeds(rule: Rule, rules: Sequence[Rule]) -> str:
 
 def _create_gpu_weights(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
     """A model's weight: 1 in a pool of one model, else its list price as an integer, and how drivers read as quantities."""
-    connection.execute("CREATE OR REPLACE TABLE split.gpu_weights (rule_number INTEGER, gpu_model VARCHAR, weight HUGEINT)")
+    connection.execute(
+        "CREATE OR REPLACE TABLE split.gpu_weights (rule_number INTEGER, gpu_model VARCHAR, weight HUGEINT)"
+    )
     connection.execute(
         "CREATE OR REPLACE TABLE split.driver_units "
         "(rule_number INTEGER, driver VARCHAR, unit VARCHAR, multiplier HUGEINT, divisor HUGEINT)"
@@ -290,10 +291,10 @@ def _weights(
 ) -> tuple[dict[str | None, int], int]:
     """Integer weights in proportion to list price, as small as can be, and the factor that was divided out of them."""
     if len(models) <= 1:
-        return {model: 1 for model in models}, 1
+        return dict.fromkeys(models, 1), 1
     unpriced = [model or "(unknown model)" for model in models if not prices.get(model)]
     if unpriced:
-        raise MeasurementRefused(
+        raise MeasurementError(
             "A pool holds GPUs of several models, and one of them has no list price to weigh its hours by.",
             where=f"rule {rule.name}",
             expected="a list price above 0 for each of " + ", ".join(model or "(unknown model)" for model in models),

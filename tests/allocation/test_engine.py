@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.allocation.dimensions import Dimension, Dimensions, Lookup, LookupSource, TagSource
 from pipelines.allocation.engine import create_allocation
-from pipelines.allocation.shares import MeasurementRefused, ZeroWeightRefused
+from pipelines.allocation.shares import MeasurementError, ZeroWeightError
 from tests.allocation.allocation_tables import Row, allocate, delivered, failed_audits, rule_set, session, stage
 
 TEAM = Dimensions(dimensions={"team": Dimension(sources=(TagSource(tag="team"),))})
@@ -128,7 +128,9 @@ def test_the_rule_with_the_smallest_priority_wins_and_a_pool_wins_over_a_tag() -
     direct = "{direct: b}"
     allocate(
         connection,
-        rule_set(rule("second", priority="20", method=direct), rule("first", priority="10", method=direct), dimensions=TEAM),
+        rule_set(
+            rule("second", priority="20", method=direct), rule("first", priority="10", method=direct), dimensions=TEAM
+        ),
     )
     assert parts(connection, "x_RuleId", "x_TargetId", "x_Team", "x_Disposition") == [("first", "b", "b", "shared")]
 
@@ -197,7 +199,9 @@ def test_a_driver_without_any_source_is_missing() -> None:
 
 
 def test_use_without_a_target_stays_unallocated() -> None:
-    connection = session([hour_charge()], gpu_hours=[held("a", "1"), held(None, "3", workload="x/pod")], deliveries=GPUS)
+    connection = session(
+        [hour_charge()], gpu_hours=[held("a", "1"), held(None, "3", workload="x/pod")], deliveries=GPUS
+    )
     allocate(connection, rule_set(rule()))
     assert parts(connection, "x_TargetId", "EffectiveCost", "x_UnallocatedReason") == [
         ("a", "3", None),
@@ -213,7 +217,11 @@ def billed(cost: str = "12", hour: int = 0, **columns: Any) -> Row:
 def test_a_billed_hour_without_telemetry_is_gap_beside_a_machine_that_has_it() -> None:
     # i-1 was measured: 4 of 4 held. i-2 was billed for an hour in two lines, 0.25 and 0.75, of 4 GPUs: a gap of 4.
     connection = session(
-        [billed(), billed(ResourceId="i-2", ConsumedQuantity="0.25"), billed(ResourceId="i-2", ConsumedQuantity="0.75")],
+        [
+            billed(),
+            billed(ResourceId="i-2", ConsumedQuantity="0.25"),
+            billed(ResourceId="i-2", ConsumedQuantity="0.75"),
+        ],
         gpu_hours=[held("a", "4")],
         deliveries=GPUS,
     )
@@ -234,9 +242,7 @@ def test_more_lines_than_an_hour_has_do_not_make_more_gap() -> None:
 
 def test_hours_that_telemetry_is_still_to_deliver_are_neither_gap_nor_idle() -> None:
     late = {**GPUS[0], "state": "late", "watermark": f"{DAY} 00:00:00"}
-    connection = session(
-        [billed()], tokens=[tokens("a", 1), tokens("b", 2)], deliveries=[late, *GATEWAY]
-    )
+    connection = session([billed()], tokens=[tokens("a", 1), tokens("b", 2)], deliveries=[late, *GATEWAY])
     allocate(connection, rule_set(rule(method="{driver: gpu_hours_held, fallback: [requests]}")))
     assert parts(connection, "x_TargetId", "x_Component", "EffectiveCost", "x_KeyQuality") == [
         ("a", "shared", "6", "estimated"),
@@ -269,7 +275,7 @@ def test_a_model_without_a_price_in_a_mixed_pool_is_refused_by_name() -> None:
         gpu_hours=[held("a", "1", gpu_model="NVIDIA H100"), held("b", "3", gpu_model="Abacus 9")],
         deliveries=GPUS,
     )
-    with pytest.raises(MeasurementRefused, match=r"(?s)rule pool.*Abacus 9.*gpu_models\.csv"):
+    with pytest.raises(MeasurementError, match=r"(?s)rule pool.*Abacus 9.*gpu_models\.csv"):
         allocate(connection, rule_set(rule()))
 
 
@@ -285,13 +291,15 @@ def test_a_gap_above_the_capacity_is_refused() -> None:
         gpu_hours=[{"x_Day": DAY, "hour": f"{DAY} 00:00:00", "gpu_hours_capacity": "1", "gpu_hours_gap": "2"}],
         deliveries=GPUS,
     )
-    with pytest.raises(MeasurementRefused, match=r"(?s)rule pool, window 2026-10-05 00:00 to 2026-10-05 01:00 UTC"):
+    with pytest.raises(MeasurementError, match=r"(?s)rule pool, window 2026-10-05 00:00 to 2026-10-05 01:00 UTC"):
         allocate(connection, rule_set(rule()))
 
 
 def test_a_zero_driver_is_refused_where_the_rule_says_error() -> None:
     connection = session([hour_charge()], deliveries=GATEWAY)
-    with pytest.raises(ZeroWeightRefused, match=r"(?s)rule pool, window 2026-10-05 00:00.*driver requests.*on_zero_weight"):
+    with pytest.raises(
+        ZeroWeightError, match=r"(?s)rule pool, window 2026-10-05 00:00.*driver requests.*on_zero_weight"
+    ):
         allocate(connection, rule_set(rule(method="{driver: requests}", on_zero_weight="error")))
 
 
@@ -365,7 +373,9 @@ def test_tags_of_the_charge_are_not_repeated_in_allocated_tags() -> None:
             "tier": Dimension(sources=(LookupSource(lookup=Lookup(dimension="team", values={"a": "gold"})),)),
         }
     )
-    connection = session([hour_charge(Tags='{"team":"platform","cluster":"x"}'), hour_charge(Tags='{"cost_center":null}')])
+    connection = session(
+        [hour_charge(Tags='{"team":"platform","cluster":"x"}'), hour_charge(Tags='{"cost_center":null}')]
+    )
     allocate(connection, rule_set(rule(method="{direct: a}"), dimensions=dimensions))
     assert parts(connection, "AllocatedTags", "x_Dimensions") == [
         ('{"cost_center":"CC-1","tier":"gold"}', '{"tier":"gold"}'),

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import polars
 import pytest
 
-from pipelines.allocation.shares import create_input_tables, create_shares
 from pipelines.lake.database import connect
+from tests.allocation import reference
+from tests.allocation.kernel_tables import divide_in_sql, insert
+from tests.allocation.reference import Entry, Measured, Policy, Window
 
 VECTORS = Path(__file__).resolve().parents[2].parent / "shared" / "vectors"
 AMOUNTS = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "ConsumedQuantity", "PricingQuantity")
 
-pytestmark = pytest.mark.skipif(not VECTORS.is_dir(), reason="the shared allocation vectors are not beside the repository")
+pytestmark = pytest.mark.skipif(
+    not VECTORS.is_dir(), reason="the shared allocation vectors are not beside the repository"
+)
+
+Part = tuple[Any, ...]
 
 
 def lines(name: str) -> list[dict[str, Any]]:
@@ -28,73 +35,93 @@ def units(text: str) -> int:
     return int(Decimal(text).scaleb(12))
 
 
-def test_every_part_of_every_case_is_equal_to_the_last_digit() -> None:
-    rules: list[tuple[Any, ...]] = []
-    entries: list[tuple[Any, ...]] = []
-    windows: list[tuple[Any, ...]] = []
-    held: list[tuple[Any, ...]] = []
-    states: list[tuple[Any, ...]] = []
-    values: list[tuple[Any, ...]] = []
+def policy_of(rule: Mapping[str, Any]) -> Policy:
+    unheld, _, owner = rule["idle"]["unheld"].partition(":")
+    return Policy(
+        blend=tuple(
+            Entry((entry["driver"], *entry.get("fallback", ())), Fraction(entry["weight"])) for entry in rule["blend"]
+        ),
+        gap=rule["gap"],
+        unheld=unheld,
+        owner=owner or None,
+        held=rule["idle"]["held"],
+        on_zero=rule["on_zero_weight"],
+    )
+
+
+def window_of(hour: Mapping[str, Any]) -> Window:
+    def in_units(values: Mapping[str, str]) -> dict[str, int]:
+        return {target: units(value) for target, value in values.items()}
+
+    return Window(
+        capacity=units(hour["capacity"]),
+        gap=units(hour["gap"]),
+        held=in_units(hour["held"]),
+        active=in_units(hour["active"]),
+        drivers={
+            driver: Measured(measured["state"], in_units(measured["values"]))
+            for driver, measured in hour["drivers"].items()
+        },
+    )
+
+
+def published() -> list[Part]:
+    return [
+        (
+            part["key"],
+            part["target"],
+            part["component"],
+            part["quality"],
+            part["part"],
+            *(Decimal(part[a]) for a in AMOUNTS),
+        )
+        for part in lines("allocation-expected.jsonl")
+    ]
+
+
+def test_the_kernel_gives_every_published_part_to_the_last_digit() -> None:
+    cases: list[tuple[Policy, Window]] = []
     charges: list[tuple[Any, ...]] = []
     for case in lines("allocation-cases.jsonl"):
-        rule = case["rule"]
-        number = case["case"]
-        unheld, _, owner = rule["idle"]["unheld"].partition(":")
-        rules.append((number, f"case-{number}", rule["gap"], unheld, owner, rule["idle"]["held"], rule["on_zero_weight"]))
-        for position, entry in enumerate(rule["blend"]):
-            for preference, driver in enumerate([entry["driver"], *entry.get("fallback", [])]):
-                entries.append((number, position, int(Decimal(entry["weight"]).scaleb(6)), preference, driver))
-        window_of = {}
-        for hour, measured in case["hours"].items():
-            window = window_of[hour] = len(windows)
-            windows.append((window, number, hour, units(measured["capacity"]), units(measured["gap"])))
-            for target, hours in measured["held"].items():
-                active = measured["active"].get(target)
-                held.append((window, target, units(hours), None if active is None else units(active)))
-            for driver, observed in measured["drivers"].items():
-                states.append((window, driver, observed["state"]))
-                values.extend((window, driver, target, units(value)) for target, value in observed["values"].items())
+        window_ids = {hour: len(cases) + number for number, hour in enumerate(case["hours"])}
+        cases.extend((policy_of(case["rule"]), window_of(hour)) for hour in case["hours"].values())
         for charge in case["charges"]:
-            charges.append((len(charges), charge["key"], window_of[charge["hour"]], *(Decimal(charge[a]) for a in AMOUNTS)))
+            amounts = [charge[amount] for amount in AMOUNTS]
+            charges.append((len(charges), charge["key"], window_ids[charge["hour"]], *amounts))
 
     connection = connect()
-    create_input_tables(connection)
-    for table, rows in (
-        ("rules", rules),
-        ("entries", entries),
-        ("windows", windows),
-        ("held", held),
-        ("driver_states", states),
-        ("driver_values", values),
-    ):
-        # HUGEINT goes through text: polars has no signed integer of 128 bits in every version.
-        frame = polars.DataFrame(  # noqa: F841
-            [[None if cell is None else str(cell) for cell in row] for row in rows],
-            schema={f"c{i}": polars.String for i in range(len(rows[0]))},
-            orient="row",
-        )
-        connection.execute(f"INSERT INTO split.{table} SELECT * FROM frame")
-    create_shares(connection)
-    schema = {"position": polars.Int64, "key": polars.String, "window_id": polars.Int64}
-    bill = polars.DataFrame(  # noqa: F841
-        charges, schema={**schema, **{amount: polars.Decimal(38, 18) for amount in AMOUNTS}}, orient="row"
-    )
-    amounts = ", ".join(
+    divide_in_sql(connection, cases)
+    columns = ", ".join(f"{amount} DECIMAL(38,18)" for amount in AMOUNTS)
+    connection.execute(f"CREATE TABLE charges (position BIGINT, key VARCHAR, window_id BIGINT, {columns})")
+    insert(connection, "charges", charges)
+    split = ", ".join(
         f"split_amount(whole_part({a}), fraction_units({a}), share_before, share_through) AS {a}" for a in AMOUNTS
     )
     parts = connection.execute(
         f"""
-        SELECT key, target, component, quality, part_number, {amounts}
-        FROM bill
+        SELECT key, target, component, quality, part_number, {split}
+        FROM charges
         INNER JOIN split.vector USING (window_id)
         INNER JOIN split.qualities USING (window_id)
         ORDER BY position, part_number
         """
     ).fetchall()
 
-    expected = [
-        (part["key"], part["target"], part["component"], part["quality"], part["part"], *(Decimal(part[a]) for a in AMOUNTS))
-        for part in lines("allocation-expected.jsonl")
-    ]
-    assert len(parts) == len(expected)
+    expected = published()
+    assert len(expected) > 10_000
     assert parts == expected
+    assert {amount.as_tuple().exponent for part in parts for amount in part[5:]} == {-18}
+
+
+def test_the_slow_reference_gives_every_published_part_to_the_last_digit() -> None:
+    parts: list[Part] = []
+    for case in lines("allocation-cases.jsonl"):
+        policy = policy_of(case["rule"])
+        divided = {hour: reference.divide(policy, window_of(measured)) for hour, measured in case["hours"].items()}
+        for charge in case["charges"]:
+            vector, quality = divided[charge["hour"]]
+            shares = [share for _, _, share in vector]
+            columns = [reference.amounts(Decimal(charge[amount]), shares) for amount in AMOUNTS]
+            for number, ((target, component, _), *amounts) in enumerate(zip(vector, *columns, strict=True), start=1):
+                parts.append((charge["key"], target, component, quality, number, *amounts))
+    assert parts == published()
