@@ -66,8 +66,8 @@ def create_delivered(
     Raises DeliveryError for a file that can't be read, lacks a column that every bill has, or (CSV) holds a value that is
     no number or time. In Parquet such a value raises duckdb.Error when it is read; its text names file, row, column, value.
     """
-    # With a small delivery the optimiser would build on the bill and probe with the mapping: that reorders the bill.
-    connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
+    # Else a small delivery would be built on and the mapping be the probe: that reorders the bill.
+    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
     readable = [
         _csv_as_parquet(connection, file, name, scratch / f"{number:05d}.parquet")
         if details["format"] == "csv"

@@ -1,12 +1,18 @@
--- Grain: one row for each line of an AWS Cost and Usage Report and part that it becomes: a recurring commitment fee is a
--- purchase (part 1) and, where some of it went unused, that use (part 2); savings plan negation becomes no row.
--- Purpose: the delivered lines as FOCUS charges, by docs/sources/aws-cur.md. Part 1 rows keep delivery order; parts 2 follow.
+-- Grain: one row for each line of an AWS Cost and Usage Report and part of it: a recurring commitment fee is a purchase
+-- (part 1) and, where some went unused, that use (part 2); savings plan negation becomes no row.
+-- Purpose: the delivered lines as FOCUS charges, by docs/sources/aws-cur.md; parts 1 in delivery order, parts 2 after them.
 WITH delivered_lines AS NOT MATERIALIZED (
     SELECT * FROM delivered
 ),
 
 service_names AS (
-    SELECT service_code, service_name, service_category, service_subcategory FROM mappings.services WHERE provider = 'AWS'
+    SELECT
+        service_code,
+        service_name,
+        service_category,
+        service_subcategory
+    FROM mappings.services
+    WHERE provider = 'AWS'
 ),
 
 region_names AS (
@@ -36,7 +42,10 @@ lines AS NOT MATERIALIZED (
         x_SourceRow AS source_row,
         line_item_line_item_type AS line_item_type,
         aws_cur_treatment(
-            line_item_line_item_type, reservation_reservation_a_r_n, line_item_product_code, line_item_line_item_description
+            line_item_line_item_type,
+            reservation_reservation_a_r_n,
+            line_item_product_code,
+            line_item_line_item_description
         ) AS treatment,
         bill_bill_type AS bill_type,
         bill_billing_entity = 'AWS Marketplace' AS is_marketplace,
@@ -106,13 +115,15 @@ accepted AS NOT MATERIALIZED (
         *,
         CASE
             WHEN aws_cur_rejection(
-                treatment, line_item_type, payer_account_id, currency, cost, plan_effective_cost, reservation_effective_cost,
-                plan_commitment, plan_used, reservation_unused_upfront, reservation_unused_recurring
+                treatment, line_item_type, payer_account_id, currency, cost, plan_effective_cost,
+                reservation_effective_cost, plan_commitment, plan_used, reservation_unused_upfront,
+                reservation_unused_recurring
             ) IS NULL THEN treatment
         END AS accepted_treatment,
         CASE treatment
             WHEN 'plan fee' THEN plan_commitment - plan_used
-            WHEN 'reservation fee' THEN coalesce(reservation_unused_upfront, 0) + coalesce(reservation_unused_recurring, 0)
+            WHEN 'reservation fee'
+                THEN coalesce(reservation_unused_upfront, 0) + coalesce(reservation_unused_recurring, 0)
         END AS unused_cost
     FROM lines
 ),
@@ -133,7 +144,7 @@ parts AS (
     WHERE line_item_type IN ('SavingsPlanRecurringFee', 'RIFee') AND unused_cost <> 0
 ),
 
--- Which amount of the line becomes which cost: cost is unblended (net where the bill has it), public the on-demand price.
+-- Which amount becomes which cost: cost is unblended (net where the bill has it), public the public on-demand cost.
 treatments AS (
     SELECT *
     FROM (
@@ -144,7 +155,8 @@ treatments AS (
         ('plan fee', 'Purchase', 'Recurring', 'Standard', 'Spend', NULL, 'cost', 'none', 'cost', 'cost'),
         ('plan upfront', 'Purchase', 'One-Time', 'Standard', 'Spend', NULL, 'cost', 'none', 'cost', 'cost'),
         ('plan refund', 'Purchase', 'One-Time', 'Standard', 'Spend', NULL, 'cost', 'none', 'cost', 'cost'),
-        ('reserved usage', 'Usage', 'Usage-Based', 'Committed', 'Usage', 'Used', 'none', 'reservation', 'public', 'public'),
+        ('reserved usage', 'Usage', 'Usage-Based', 'Committed', 'Usage', 'Used', 'none', 'reservation', 'public',
+            'public'),
         ('reservation unused', 'Usage', 'Usage-Based', 'Committed', 'Usage', 'Unused', 'none', 'unused', 'none', 'none'),
         ('reservation fee', 'Purchase', 'Recurring', 'Standard', 'Usage', NULL, 'cost', 'none', 'cost', 'cost'),
         ('reservation upfront', 'Purchase', 'One-Time', 'Standard', 'Usage', NULL, 'cost', 'none', 'cost', 'cost'),
@@ -236,7 +248,8 @@ articles AS (
     FROM attribute_sets
     LEFT JOIN machine_types ON attribute_sets.machine_type = machine_types.instance_type
     LEFT JOIN service_names ON attribute_sets.product_code = service_names.service_code
-    LEFT JOIN region_names ON coalesce(attribute_sets.region_code, attribute_sets.attributes['region']) = region_names.region_id
+    LEFT JOIN region_names
+        ON coalesce(attribute_sets.region_code, attribute_sets.attributes['region']) = region_names.region_id
     LEFT JOIN focus_units ON attribute_sets.pricing_unit = focus_units.source_unit
 ),
 
@@ -256,7 +269,11 @@ described AS (
             ELSE 0
         END AS effective_cost,
         CASE list_from
-            WHEN 'public' THEN coalesce(public_cost, CASE effective_from WHEN 'reservation' THEN reservation_effective_cost ELSE cost END)
+            WHEN 'public' THEN
+                coalesce(
+                    public_cost,
+                    CASE effective_from WHEN 'reservation' THEN reservation_effective_cost ELSE cost END
+                )
             WHEN 'cost' THEN cost
             ELSE 0
         END AS list_cost,
@@ -273,11 +290,16 @@ described AS (
         coalesce(usage_start, billing_period_start) AS charge_period_start,
         commitment_category,
         CASE commitment_category
-            WHEN 'Spend' THEN coalesce(plan_id, nullif(regexp_extract(description, 'Savings Plan ID:? ?([0-9a-f-]{36})', 1), ''))
+            WHEN 'Spend' THEN
+                coalesce(
+                    plan_id, nullif(regexp_extract(description, 'Savings Plan ID:? ?([0-9a-f-]{36})', 1), '')
+                )
             WHEN 'Usage' THEN reservation_id
         END AS commitment_id,
-        coalesce(capacity_reservation_arn, CASE WHEN contains(usage_type, 'UnusedBox:') OR contains(usage_type, 'UnusedDed:') THEN resource_id END)
-            AS capacity_reservation_id
+        coalesce(
+            capacity_reservation_arn,
+            CASE WHEN contains(usage_type, 'UnusedBox:') OR contains(usage_type, 'UnusedDed:') THEN resource_id END
+        ) AS capacity_reservation_id
     FROM parts
     JOIN treatments ON parts.part_treatment = treatments.treatment
 ),
@@ -301,7 +323,8 @@ measured AS (
         END AS list_unit_price,
         CASE
             WHEN is_priced AND contracted_rate >= 0 THEN contracted_rate
-            WHEN is_priced AND contracted_rate IS NULL AND usage_amount = 1 AND contracted_cost >= 0 THEN contracted_cost
+            WHEN is_priced AND contracted_rate IS NULL AND usage_amount = 1 AND contracted_cost >= 0
+                THEN contracted_cost
         END AS contracted_unit_price,
         CASE part_treatment
             WHEN 'plan usage' THEN plan_effective_cost
@@ -353,7 +376,8 @@ SELECT
     charge_category AS ChargeCategory,
     CASE
         WHEN part_treatment = 'plan refund' THEN 'Correction'
-        WHEN part_treatment = 'refund' AND (bill_type = 'Refund' OR charge_period_start < billing_period_start) THEN 'Correction'
+        WHEN part_treatment = 'refund' AND (bill_type = 'Refund' OR charge_period_start < billing_period_start)
+            THEN 'Correction'
     END AS ChargeClass,
     description AS ChargeDescription,
     CASE WHEN part_treatment = 'fee' AND contains(product_code, 'Support') THEN 'Recurring' ELSE charge_frequency END
@@ -369,7 +393,9 @@ SELECT
     CASE WHEN commitment_id IS NOT NULL THEN commitment_quantity END AS CommitmentDiscountQuantity,
     CASE WHEN commitment_id IS NOT NULL THEN commitment_status END AS CommitmentDiscountStatus,
     CASE
-        WHEN commitment_id IS NOT NULL THEN CASE commitment_category WHEN 'Spend' THEN 'Savings Plan' ELSE 'Reserved Instance' END
+        WHEN commitment_id IS NULL THEN NULL
+        WHEN commitment_category = 'Spend' THEN 'Savings Plan'
+        ELSE 'Reserved Instance'
     END AS CommitmentDiscountType,
     CASE WHEN commitment_id IS NOT NULL AND commitment_quantity IS NOT NULL THEN commitment_unit END
         AS CommitmentDiscountUnit,
