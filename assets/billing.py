@@ -10,7 +10,7 @@ from pipelines.models.contracts import contracts
 from pipelines.models.lineage import Lineage
 from pipelines.models.normalisation import normalise
 from pipelines.orchestration.partitions import billing_periods
-from pipelines.orchestration.specs import bill_checks, charges_key, landing_key, table_key, table_spec
+from pipelines.orchestration.specs import bill_checks, charges_key, landing_key, step_name, table_key, table_spec
 from pipelines.orchestration.steps import Outcome, Outcomes, step, table_outcome
 
 _CHARGES = "billing.charges"
@@ -37,7 +37,7 @@ def _charges_of(settings: Settings, bill: BillSource) -> dg.AssetsDefinition:
             return {key: Outcome({"note": f"{bill.name} delivered nothing for {period}"})}
         return {key: table_outcome(settings, built)}
 
-    return step("__".join(key.path).replace("-", "_"), [spec], build, checks=bill_checks(bill.kind, key))
+    return step(step_name(key), [spec], build, checks=bill_checks(bill.kind, key))
 
 
 def _all_charges(settings: Settings) -> dg.AssetsDefinition:

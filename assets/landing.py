@@ -8,7 +8,7 @@ from pipelines.config import BillSource, Settings, UsageSource
 from pipelines.lake.paths import Lake
 from pipelines.models.pull import pull
 from pipelines.orchestration.partitions import billing_periods
-from pipelines.orchestration.specs import OWNERS, landing_key
+from pipelines.orchestration.specs import OWNERS, landing_key, step_name
 from pipelines.orchestration.steps import UNCHANGED, Outcome, Outcomes, step
 
 
@@ -43,4 +43,4 @@ def _landing(settings: Settings, source: BillSource | UsageSource) -> dg.AssetsD
             )
         }
 
-    return step("__".join(key.path).replace("-", "_"), [spec], build)
+    return step(step_name(key), [spec], build)

@@ -21,6 +21,7 @@ from pipelines.orchestration.steps import EXIT_CODE, ROWS, UNCHANGED
 State = Literal["started", "done", "unchanged", "refused", "failed"]
 
 _UNEXPECTED = 1
+_INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Runner:
         """Run a billing period: every asset, or those of ``selection``.
 
         A run that fails before it could publish is followed by one that only publishes, so that readers see the period
-        marked stale; the report is of the first.
+        marked stale; the report is of the first. Raises KeyboardInterrupt when the run was interrupted.
         """
         report = self._execute(self._nightly, period, on_step, selection)
         if report.exit_code and not report.reached_publishing:
@@ -102,6 +103,8 @@ class Runner:
             tags={"dagster/max_retries": "0"},
         )
         failures = [event for event in result.all_events if event.is_step_failure or event.is_run_failure]
+        if any(_is_interrupt(event) for event in failures):
+            raise KeyboardInterrupt
         told = [problem for event in failures if (problem := _problem(event, self._names)) is not None]
         if not result.success and not told:
             told = [(_UNEXPECTED, f"run {run_id} failed without saying why")]
@@ -184,6 +187,11 @@ def _common_name(keys: Iterable[dg.AssetKey]) -> str:
     """``landing/aws`` for a step that makes one asset; their group, ``allocation``, for one that makes several."""
     paths = [key.path for key in keys]
     return "/".join(paths[0]) if len(paths) == 1 else paths[0][0]
+
+
+def _is_interrupt(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error if event.is_step_failure else event.job_failure_data.error
+    return error is not None and error.cls_name in _INTERRUPTS
 
 
 def _problem(event: dg.DagsterEvent, names: Mapping[str, str]) -> tuple[int, str] | None:

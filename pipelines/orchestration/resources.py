@@ -18,8 +18,8 @@ def lake_resource(settings: Settings) -> dg.ResourceDefinition:
     @dg.resource(description="The lakehouse folder, with every table created.")
     def open_lake(context: dg.InitResourceContext) -> Lake:
         lake = Lake(settings.lake)
-        if context.run_id:
-            hold_run(lake, context.run_id)
+        if context.run is not None:
+            hold_run(lake, context.run.run_id)
         ensure_tables(lake)
         return lake
 

@@ -37,6 +37,15 @@ def charges_key(source_name: str) -> dg.AssetKey:
     return dg.AssetKey(["billing", "charges", source_name])
 
 
+def step_name(key: dg.AssetKey) -> str:
+    """The name of the step that makes one source's asset.
+
+    Dagster allows letters, digits and '_' there, source names '-' and '_'; so that two sources never share a step, an
+    underscore becomes the letter that no source name has.
+    """
+    return "__".join(part.replace("_", "U").replace("-", "_") for part in key.path)
+
+
 def table_spec(
     contract: TableContract,
     partitions: dg.PartitionsDefinition,

@@ -81,7 +81,7 @@ def _build_each(
     refused: dict[str, ApportionError] = {}
     for period in context.partition_keys:
         try:
-            done[period] = build(period)
+            done[period] = _uninterrupted(build, period)
         except ApportionError as error:
             context.log.error(f"{period}: {error}")
             refused[period] = error
@@ -94,6 +94,19 @@ def _build_each(
             context.add_asset_metadata(outcome.metadata, asset_key=key, partition_key=period)
     for spec in specs:
         yield dg.MaterializeResult(asset_key=spec.key)
+
+
+def _uninterrupted(build: Callable[[str], Outcomes], period: str) -> Outcomes:
+    """Build a period; an interrupt ends the run, also when it arrives as an error of the library that was at work."""
+    try:
+        return build(period)
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)):
+                raise KeyboardInterrupt from error
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 def _check_results(
