@@ -4,8 +4,11 @@ WITH
 numbers AS (
   SELECT
     range AS n,
-    CASE WHEN range % 3 = 0 THEN 'SavingsPlanCoveredUsage' WHEN range % 3 = 1 THEN 'SavingsPlanNegation' ELSE 'Usage' END
-      AS line_type,
+    -- Lines come in threes, the last one alone is plain usage: covered lines without their negation would be refused.
+    CASE
+      WHEN range >= $lines // 3 * 3 THEN 'Usage'
+      ELSE ['SavingsPlanCoveredUsage', 'SavingsPlanNegation', 'Usage'][CAST(range % 3 AS INTEGER) + 1]
+    END AS line_type,
     range // 3 AS pair,
     hash(range // 3) % 60000 AS resource
   FROM range($lines)

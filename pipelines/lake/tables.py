@@ -108,7 +108,8 @@ def stage(
 ) -> StagedPartition:
     """Write the rows of ``select`` as the partition's file, with the contract's columns, order and types.
 
-    Columns that a partition value already says are left out of the file. Streams: memory doesn't grow with the rows.
+    Columns that a partition value already says are left out of the file. Streams: memory doesn't grow with the rows. Rows
+    keep the order of ``select``, which DuckDB would drop after a join unless it is told.
     """
     file = folder / contract.table / partition_path(partition) / f"{token}.{columns_fingerprint(contract)}.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +120,7 @@ def stage(
     record = json.dumps({"table": contract.table, "partition": dict(partition), "inputs": dict(sorted(inputs.items()))})
     row = connection.execute(
         f"COPY (SELECT {columns} FROM ({select})) TO {literal(file)} "
-        f"(FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{_METADATA_KEY}: {literal(record)}}})"
+        f"(FORMAT parquet, COMPRESSION zstd, PRESERVE_ORDER true, KV_METADATA {{{_METADATA_KEY}: {literal(record)}}})"
     ).fetchone()
     assert row is not None
     return StagedPartition(partition=partition, file=file, rows=row[0], token=token)

@@ -58,9 +58,17 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
         register_mappings(space.connection)
         try:
             staged, audits = _stage_and_audit(lineage, space, bill, token)
-        except DeliveryError as error:
+        except (DeliveryError, duckdb.InvalidInputException, duckdb.ConversionException) as error:
+            # DuckDB meets a value that is no number only when it reads it; its message then names file, row and column.
             _keep_rejected(lineage, space, bill, [], str(error))
-            raise
+            if isinstance(error, DeliveryError):
+                raise
+            raise DeliveryError(
+                "The delivery can't be read.",
+                where=bill.where,
+                found=str(error),
+                remedy="the charges of its last good delivery stay in place; ask for the export to be delivered again",
+            ) from error
         label = f"{bill.delivery.source_name}.{period}"
         record_audits(lineage.lake, space, contract, audits, label=label, token=token)
         failed = [audit for audit in audits if not audit.passed and audit.severity == "error"]
