@@ -222,7 +222,7 @@ def charges_select(kinds: ChargeKinds) -> str:
 def _halves() -> str:
     """The two halves of each amount that is split, made once for a charge and not once for a part."""
     return ", ".join(
-        f"CASE WHEN kind.rule_number <> {NO_RULE} THEN {macro}({column}) END AS {half}_{column}"
+        f"{macro}(CASE WHEN kind.rule_number <> {NO_RULE} THEN {column} END) AS {half}_{column}"
         for column in SPLIT_COLUMNS
         for half, macro in (("whole", "whole_part"), ("fraction", "fraction_units"))
     )
@@ -252,8 +252,8 @@ def _part_columns(charge_key: str) -> list[str]:
         "AllocatedResourceName": "element.resource",
         "AllocatedTags": "element.allocated_tags",
         **{
-            column: f"CASE WHEN {pooled} THEN split_amount(whole_{column}, fraction_{column}, element.share_before, "
-            f"element.share_through) ELSE {column} END"
+            column: f"coalesce(split_amount(whole_{column}, fraction_{column}, element.share_before, "
+            f"element.share_through), {column})"
             for column in SPLIT_COLUMNS
         },
     }

@@ -6,7 +6,7 @@ CREATE OR REPLACE MACRO fraction_units(number) AS
 
 -- What a number has before its point, towards zero. Up to 18 digits, so that its product with a share is exact.
 CREATE OR REPLACE MACRO whole_part(number) AS
-    CAST(trunc(CAST(number AS DECIMAL(38,18))) AS DECIMAL(18,0));
+    CAST(CAST(left(CAST(CAST(number AS DECIMAL(38,18)) AS VARCHAR), -19) AS BIGINT) AS DECIMAL(18,0));
 
 -- A number with at most 18 places as a whole number of units of its 18th place, exactly.
 CREATE OR REPLACE MACRO exact_units(number) AS
