@@ -152,17 +152,17 @@ def _create_target_dimensions(
 def charges_select(kinds: ChargeKinds) -> str:
     """The SELECT of ``allocation.charges``: the parts of every row of ``billing.charges``, in its order.
 
-    DuckDB promises no order after a join, but keeps the bill's on one thread, and ``row_number`` over the whole bill
-    keeps this pipeline on one. Kind, slot and element are scalar subqueries, not joins: those are planned as lookups
-    from the charge's side, however few charges there are, so that the bill streams through and is never buffered. This
-    holds as long as each compares columns of one type by IS NOT DISTINCT FROM: with ``=`` DuckDB 1.5 filters NULLs out
-    below the lookup, which keeps it from seeing that the next one needs no list of distinct keys.
+    DuckDB keeps an order through joins only for ``COPY … (PRESERVE_ORDER true)``, then on one thread. Kind, slot and
+    element are scalar subqueries, not joins: those are planned as lookups from the charge's side, however few charges
+    there are, so that the bill streams through and is never buffered. This holds as long as each compares columns of
+    one type by IS NOT DISTINCT FROM: with ``=`` DuckDB 1.5 filters NULLs out below the lookup, which keeps it from
+    seeing that the next one needs no list of distinct keys.
     """
     bill = contracts()["billing.charges"]
     charge_key = next(column.expression for column in bill.computed_columns if column.name == "x_ChargeKey")
     return f"""
         WITH charges AS (
-            SELECT *, row_number() OVER () AS charge_number, {kinds.key_columns} FROM billing.charges
+            SELECT *, {kinds.key_columns} FROM billing.charges
         ),
 
         known AS (
@@ -259,7 +259,6 @@ def _part_columns(charge_key: str) -> list[str]:
     }
     added = {
         "x_OriginChargeKey": charge_key,
-        "x_OriginNumber": "charge_number",
         "x_TargetId": "coalesce(element.target, kind_target)",
         "x_Component": (
             f"CASE WHEN {pooled} THEN element.component "
