@@ -43,7 +43,7 @@ def create_windows(
     Raises MeasurementError for a pool of several GPU models one of which has no list price.
     """
     create_input_tables(connection)
-    _insert_rules(connection, rules)
+    insert_rules(connection, rules)
     _create_pooled_charges(connection, kinds)
     for step in ("placements", "charged_windows", "window_hours", "pool_resources", "token_weights"):
         _create(connection, step)
@@ -54,14 +54,15 @@ def create_windows(
     _create_gpu_weights(connection, rules)
     for table in ("windows", "held", "driver_values", "driver_states"):
         connection.execute(f"INSERT INTO split.{table} {load_sql(f'allocation/windows/{table}')}")
-    _insert_named_targets(connection, rules)
+    insert_named_targets(connection, rules)
 
 
 def _create(connection: duckdb.DuckDBPyConnection, step: str) -> None:
     connection.execute(f"CREATE OR REPLACE TABLE split.{step} AS {load_sql(f'allocation/windows/{step}')}")
 
 
-def _insert_rules(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
+def insert_rules(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
+    """Fill ``split.rules`` and ``split.entries``. An even or direct rule is a key of one driver that it measures itself."""
     for number, rule in enumerate(rules, start=1):
         connection.execute(
             "INSERT INTO split.rules VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -307,7 +308,8 @@ def _weights(
     return {model: price // divisor for model, price in scaled.items()}, divisor
 
 
-def _insert_named_targets(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
+def insert_named_targets(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
+    """Give every window of an even or direct rule the targets that the rule names, each weighing the same."""
     for number, rule in enumerate(rules, start=1):
         for target in rule.target_ids:
             connection.execute(
