@@ -16,7 +16,8 @@ from pipelines.config import Settings
 from pipelines.errors import ConfigurationError
 from pipelines.lake.landing import write_durably
 from pipelines.lake.paths import Lake
-from pipelines.models.sql_models import bind, load_sql
+from pipelines.models.normalisation import plain
+from pipelines.models.sql_models import Parameter, bind, load_sql
 
 _STAMP = ".generated"
 _CENT = Decimal("0.01")
@@ -43,11 +44,11 @@ def write_demo_data(folder: Path) -> None:
 def print_demo_report(settings: Settings, first_period: str, last_period: str) -> None:
     """Print reconciliation, bridge, showback by team beside its hybrid shares, unit costs, and where to look next."""
     with open_published(settings) as connection:
-        report = _Report(connection, {"first_period": first_period, "last_period": last_period})
+        report = DemoReport(connection, first_period, last_period)
         _print("Reconciliation: every bill line, and what is left over", *report.rows("reconciliation"))
         _print("Bridge: from the invoice to what teams are charged", *report.rows("bridge"))
-        _print(f"Showback by team, {first_period} to {last_period}, beside its hybrid shares", *_team_table(report))
-        _print("Unit costs: without idle | with idle", *_unit_cost_table(report))
+        _print(f"Showback by team, {first_period} to {last_period}, beside its hybrid shares", *team_table(report))
+        _print("Unit costs: without idle | with idle", *unit_cost_table(report))
     console = Console(highlight=False, soft_wrap=True)
     console.print("[bold]Look closer[/]")
     console.print(f"  tables    duckdb -readonly {Lake(settings.lake).analysts_file}")
@@ -55,16 +56,16 @@ def print_demo_report(settings: Settings, first_period: str, last_period: str) -
     console.print("  lineage   make dagster, then open http://localhost:3000")
 
 
-class _Report:
+class DemoReport:
     """The report queries of ``sql/reports`` over some billing periods."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, periods: Mapping[str, str]) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, first_period: str, last_period: str) -> None:
         self._connection = connection
-        self._periods = periods
+        self._periods: dict[str, Parameter] = {"first_period": first_period, "last_period": last_period}
 
     def query(self, name: str) -> duckdb.DuckDBPyRelation:
         """The rows as they are."""
-        return self._connection.sql(bind(load_sql(f"reports/{name}"), dict(self._periods)))
+        return self._connection.sql(bind(load_sql(f"reports/{name}"), self._periods))
 
     def rows(self, name: str) -> tuple[list[str], list[list[Any]]]:
         """Column names and rows for reading."""
@@ -77,7 +78,7 @@ def _print(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) ->
     print_table([column.replace("_", " ") for column in columns], rows, title=title)
 
 
-def _team_table(report: _Report) -> tuple[list[str], list[list[Any]]]:
+def team_table(report: DemoReport) -> tuple[list[str], list[list[Any]]]:
     """Each team's cost by how it arrived; then, for each rule with a blend, its share of what each driver sent out."""
     columns, rows = report.rows("showback_by_team")
     costs: dict[str, dict[tuple[str, str | None], dict[str, Decimal]]] = {}
@@ -101,7 +102,7 @@ def _sum(parts: Sequence[Mapping[str, Decimal]], drivers: Sequence[str]) -> Deci
     return sum((by_driver.get(driver, Decimal(0)) for by_driver in parts for driver in drivers), Decimal(0))
 
 
-def _unit_cost_table(report: _Report) -> tuple[list[str], list[list[Any]]]:
+def unit_cost_table(report: DemoReport) -> tuple[list[str], list[list[Any]]]:
     """A row for each metric and value, a column for each month of use."""
     rows = report.query("unit_costs").fetchall()
     months = sorted({row[3] for row in rows})
@@ -120,8 +121,8 @@ def _percent(part: Decimal, whole: Decimal) -> str:
 
 def _readable(value: Any) -> Any:
     """Money to the cent, unless that would hide what is there: less than a cent is shown to its last digit."""
-    if isinstance(value, Decimal) and (value == 0 or abs(value) >= _CENT):
-        return f"{value:,.2f}"
+    if isinstance(value, Decimal):
+        return f"{value:,.2f}" if value == 0 or abs(value) >= _CENT else plain(value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -12,6 +12,7 @@ import dagster as dg
 from pipelines.config import Settings
 from pipelines.errors import ApportionError, ConfigurationError
 from pipelines.lake.paths import Lake
+from pipelines.orchestration.instance import CODE_LOCATION
 from pipelines.orchestration.jobs import NIGHTLY, PUBLISH
 from pipelines.orchestration.partitions import billing_periods, open_periods
 from pipelines.orchestration.runs import hold_run
@@ -20,6 +21,9 @@ from pipelines.orchestration.steps import EXIT_CODE, ROWS, UNCHANGED
 
 State = Literal["started", "done", "unchanged", "refused", "failed"]
 
+# The daemon retries killed runs of its own; whoever runs the command line sees it end. The user interface finds a job's
+# runs by the second tag.
+_TAGS = {"dagster/max_retries": "0", ".dagster/repository": f"__repository__@{CODE_LOCATION}"}
 _UNEXPECTED = 1
 _INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 
@@ -99,8 +103,7 @@ class Runner:
             asset_selection=list(selection) if selection else None,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "INFO" if self._verbose else "CRITICAL"}}}},
-            # The daemon retries killed runs of its own; whoever runs the command line sees it end.
-            tags={"dagster/max_retries": "0"},
+            tags=_TAGS,
         )
         failures = [event for event in result.all_events if event.is_step_failure or event.is_run_failure]
         if any(_is_interrupt(event) for event in failures):

@@ -17,6 +17,8 @@ from sqlalchemy.engine import Engine
 from pipelines.config import Settings
 from pipelines.lake.landing import write_durably
 
+CODE_LOCATION = "pipelines.definitions"
+
 _HOME = "DAGSTER_HOME"
 _SETTINGS_FILE = "dagster.yaml"
 _REPOSITORY = Path(__file__).resolve().parents[2]

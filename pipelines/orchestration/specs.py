@@ -89,7 +89,10 @@ def column_schema(contract: TableContract) -> dg.TableSchema:
 
 def _audit_checks(key: dg.AssetKey, audits: Sequence[Audit]) -> list[dg.AssetCheckSpec]:
     """A check for each audit. A failed one of severity error leaves the last good partition in place."""
-    return [dg.AssetCheckSpec(name=audit.name, asset=key, description=audit.description) for audit in audits]
+    return [
+        dg.AssetCheckSpec(audit.name, asset=key, description=audit.description, blocking=audit.severity == "error")
+        for audit in audits
+    ]
 
 
 def bill_checks(kind: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -97,7 +100,10 @@ def bill_checks(kind: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     normalisation = SQL_FOLDER / "normalise" / f"{kind}.yaml"
     own = [Audit.model_validate(audit) for audit in yaml.safe_load(normalisation.read_text(encoding="utf-8"))["audits"]]
     control = dg.AssetCheckSpec(
-        name="control_totals", asset=key, description="rows and costs of the charges equal those of the delivery"
+        "control_totals",
+        asset=key,
+        description="rows and costs of the charges equal those of the delivery",
+        blocking=True,
     )
     return [control, *_audit_checks(key, [*own, *contract_audits(contracts()["billing.charges"])])]
 

@@ -7,7 +7,7 @@ import sys
 
 from pipelines.config import configuration_path, load_settings
 from pipelines.errors import ApportionError
-from pipelines.orchestration.instance import dagster_home
+from pipelines.orchestration.instance import CODE_LOCATION, dagster_home
 
 
 def main() -> None:
@@ -16,7 +16,8 @@ def main() -> None:
         dagster_home(load_settings(configuration_path()))
     except ApportionError as error:
         sys.exit(str(error))
-    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", *sys.argv[1:]])
+    # By module, because `dagster job backfill` knows the code location by that name and no other.
+    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-m", CODE_LOCATION, *sys.argv[1:]])
 
 
 if __name__ == "__main__":

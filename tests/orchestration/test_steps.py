@@ -18,7 +18,7 @@ from pipelines.orchestration.steps import ROWS, Outcome, Outcomes, step
 KEY = dg.AssetKey(["showback", "daily"])
 PERIODS = billing_periods(Settings(lake=Path("lake"), file=Path("apportion.yaml"), as_of=datetime(2026, 10, 16)))
 CHECKS = [
-    dg.AssetCheckSpec("grain_is_unique", asset=KEY, description="one row for each day"),
+    dg.AssetCheckSpec("grain_is_unique", asset=KEY, description="one row for each day", blocking=True),
     dg.AssetCheckSpec("no_late_days", asset=KEY, description="every day is complete"),
 ]
 
