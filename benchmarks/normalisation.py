@@ -169,7 +169,7 @@ def _timed_phases() -> Iterator[dict[str, float]]:
         return run
 
     steps = {
-        "stage": "normalise and write (stage)",
+        "_stage": "normalise and write, on every thread",
         "_create_rejected": "rejected rows",
         "_create_control": "control totals",
         "run_audits": "audits",

@@ -51,6 +51,7 @@ def raise_if_failed(results: Sequence[AuditResult], *, where: str) -> None:
             expected="no row",
             found="; ".join(f"{result.audit} ({result.description}): {result.message}" for result in failed),
             remedy="the last good partition is still in place; see quality.audits and quality.rejected",
+            audits=results,
         )
 
 
@@ -82,10 +83,10 @@ def _grain_audit(contract: TableContract) -> tuple[Audit, ...]:
 
 
 def _ascending_audit(contract: TableContract, keys: Sequence[str]) -> Audit:
-    """Compare each row with the one before it: 0.15 s for 3 million rows where grouping them takes 1.1 s.
+    """Compare each row with the one before it, which streams: grouping 3 million rows takes several times as long.
 
-    The grain's last two columns are the row of a file and the part that it became; the first parts of a file lie
-    together in delivery order, and so do the further parts.
+    The grain's last two columns are the row of a file and the part that it became. The same parts of a file lie in
+    runs, in delivery order, and each run begins behind the one before.
     """
     *names, row, part = keys
     block = f"struct_pack({', '.join(f'k{number} := {name}' for number, name in enumerate([*names, part]))})"
@@ -97,15 +98,25 @@ def _ascending_audit(contract: TableContract, keys: Sequence[str]) -> Audit:
               SELECT {block} AS block, {row} AS row_number, lag({block}) OVER () AS block_before, lag({row}) OVER () AS row_before
               FROM staged
             ),
-            counted AS (
+            in_runs AS (
               SELECT
-                count(*) FILTER (WHERE block = block_before AND row_number <= row_before) AS rows_not_ascending,
-                count(*) FILTER (WHERE block IS DISTINCT FROM block_before) - count(DISTINCT block) AS blocks_in_pieces
+                block, row_number,
+                block = block_before AND row_number <= row_before AS is_out_of_order,
+                count(*) FILTER (WHERE block IS DISTINCT FROM block_before) OVER (ROWS UNBOUNDED PRECEDING) AS run
               FROM neighbours
+            ),
+            runs AS (
+              SELECT block, run, min(row_number) AS first_row, max(row_number) AS last_row,
+                count(*) FILTER (WHERE is_out_of_order) AS rows_out_of_order
+              FROM in_runs
+              GROUP BY block, run
+            ),
+            behind_each_other AS (
+              SELECT *, lag(last_row) OVER (PARTITION BY block ORDER BY run) AS last_row_before FROM runs
             )
-            SELECT rows_not_ascending, blocks_in_pieces
-            FROM counted
-            WHERE rows_not_ascending <> 0 OR blocks_in_pieces <> 0""",
+            SELECT block, first_row, last_row, last_row_before, rows_out_of_order
+            FROM behind_each_other
+            WHERE rows_out_of_order > 0 OR first_row <= last_row_before""",
     )
 
 

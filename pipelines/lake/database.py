@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -11,11 +12,12 @@ SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
 DEFAULT_MEMORY = "2GB"
 
 
-def connect(*, scratch: Path | None = None) -> duckdb.DuckDBPyConnection:
+def connect(*, scratch: Path | None = None, share: int = 1) -> duckdb.DuckDBPyConnection:
     """An in-memory session with apportion's macros and bounded memory, spilling to ``scratch``.
 
-    ``APPORTION_THREADS`` and ``APPORTION_MEMORY`` bound it further. Time zone, collation and order are pinned because
-    rows must not depend on the machine's own.
+    ``APPORTION_THREADS`` and ``APPORTION_MEMORY`` bound it further; a session that is one of ``share`` working side by side
+    has one thread and its part of the memory. Time zone, collation and order are pinned because rows must not depend on
+    the machine's own.
     """
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
@@ -24,10 +26,25 @@ def connect(*, scratch: Path | None = None) -> duckdb.DuckDBPyConnection:
     connection.execute(f"SET memory_limit = {literal(os.environ.get('APPORTION_MEMORY', DEFAULT_MEMORY))}")
     if threads := os.environ.get("APPORTION_THREADS"):
         connection.execute(f"SET threads = {int(threads)}")
+    if share > 1:
+        _take_share(connection, share)
     if scratch is not None:
         connection.execute(f"SET temp_directory = {literal(scratch)}")
     create_macros(connection)
     return connection
+
+
+def thread_count(connection: duckdb.DuckDBPyConnection) -> int:
+    """How many threads the session uses."""
+    [(threads,)] = connection.sql("SELECT current_setting('threads')").fetchall()
+    return int(threads)
+
+
+def _take_share(connection: duckdb.DuckDBPyConnection, share: int) -> None:
+    [(memory,)] = connection.sql("SELECT current_setting('memory_limit')").fetchall()
+    amount, unit = memory.split()
+    connection.execute(f"SET memory_limit = '{Decimal(amount) / share:.3f} {unit}'")
+    connection.execute("SET threads = 1")
 
 
 def create_macros(connection: duckdb.DuckDBPyConnection) -> None:

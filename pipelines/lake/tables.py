@@ -1,7 +1,7 @@
 """Delta tables whose data files DuckDB writes and Delta commits; no row passes through Python.
 
-A partition is one Parquet file, named by the build that made it: ``<token>.<columns>.parquet``. The token names everything
-the rows were made from (CONTRACTS.md §5, *same figures*), so equal names mean equal rows; what it was made from is written in
+A partition is one Parquet file, or several one behind the other, named by the build that made them:
+``<token>-<number>.<columns>.parquet``. The token names everything the rows were made from (CONTRACTS.md §5, *same figures*), so equal names mean equal rows; what it was made from is written in
 the file's own key-value metadata.
 """
 
@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -39,7 +40,7 @@ _METADATA_KEY = "apportion"
 
 @dataclass(frozen=True)
 class TableFile:
-    """A committed data file: one partition of a table."""
+    """A committed data file: a partition of a table, or a part of one."""
 
     path: Path
     partition: Mapping[str, str]
@@ -48,12 +49,12 @@ class TableFile:
     @property
     def token(self) -> str:
         """What the rows were made from."""
-        return self.path.name.split(".")[0]
+        return self.path.name.split(".")[0].split("-")[0]
 
 
 @dataclass(frozen=True)
 class StagedPartition:
-    """A partition's rows, written and not yet visible; ``inputs`` names what they were made from."""
+    """A file of a partition's rows, written and not yet visible."""
 
     partition: Mapping[str, str]
     file: Path
@@ -105,13 +106,19 @@ def stage(
     token: str,
     inputs: Mapping[str, str],
     folder: Path,
+    number: int = 0,
 ) -> StagedPartition:
-    """Write the rows of ``select`` as the partition's file, with the contract's columns, order and types.
+    """Write the rows of ``select`` as the partition's file, or its file of this number, by the contract's columns and types.
 
     Columns that a partition value already says are left out of the file. Streams: memory doesn't grow with the rows. Rows
     keep the order of ``select``, which DuckDB would drop after a join unless it is told.
     """
-    file = folder / contract.table / partition_path(partition) / f"{token}.{columns_fingerprint(contract)}.parquet"
+    file = (
+        folder
+        / contract.table
+        / partition_path(partition)
+        / f"{token}-{number:03d}.{columns_fingerprint(contract)}.parquet"
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     columns = ", ".join(
         f"CAST({identifier(column.name)} AS {column.stored_type}) AS {identifier(column.name)}"
@@ -239,10 +246,8 @@ def _filters(
     if not contract.partition_by:
         return None
     values = {column: sorted({part.partition[column] for part in staged}) for column in contract.partition_by}
-    covered = 1
-    for choices in values.values():
-        covered *= len(choices)
-    if covered != len(staged):
+    partitions = {tuple(part.partition.items()) for part in staged}
+    if prod(map(len, values.values())) != len(partitions):
         raise ValueError("partitions committed together must be all combinations of their values")
     return [(column, "in", choices) for column, choices in values.items()]
 

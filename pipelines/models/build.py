@@ -86,9 +86,8 @@ def build_period(
     partition = {column: period}
     inputs = lineage.inputs(contract, partition)
     token = build_token(contract, partition, inputs)
-    current = lineage.file(contract, partition)
-    if current and current.token == token:
-        return Built(contract.table, (partition,), current.rows, unchanged=True)
+    if (kept := lineage.rows_if_built(contract, partition, token)) is not None:
+        return Built(contract.table, (partition,), kept, unchanged=True)
     with workspace(lineage.lake) as space:
         register_mappings(space.connection)
         register_inputs(space.connection, lineage, contract, partition)

@@ -117,7 +117,9 @@ class TableContract(_Part):
 def load_contract(file: Path) -> TableContract:
     """Read one contract. Raises ConfigurationError naming the file and every entry that can't be used."""
     try:
-        contract = TableContract.model_validate({**yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader), "file": file})
+        contract = TableContract.model_validate(
+            {**yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader), "file": file}
+        )
     except (ValidationError, yaml.YAMLError, TypeError) as error:
         raise ConfigurationError("A table contract can't be used.", where=str(file), found=str(error)) from error
     if contract.table != f"{file.parent.name}.{file.stem}":

@@ -88,9 +88,10 @@ class Lineage:
             self._files[table] = table_files(self.lake, contracts()[table])
         return self._files[table]
 
-    def file(self, contract: TableContract, partition: Mapping[str, str]) -> TableFile | None:
-        """The partition's current file, or None before it was built."""
-        return next((file for file in self.files(contract.table) if file.partition == partition), None)
+    def rows_if_built(self, contract: TableContract, partition: Mapping[str, str], token: str) -> int | None:
+        """The rows of the partition where it is in place and was made from just this; None where it has to be built."""
+        files = [file for file in self.files(contract.table) if file.partition == partition]
+        return sum(file.rows for file in files) if files and files[0].token == token else None
 
     def usage_sources(self, table: str) -> list[UsageSource]:
         """The configured sources whose facts make a usage table."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ import yaml
 
 from pipelines.errors import AuditFailed, DeliveryError
 from pipelines.lake.audits import AuditResult, contract_audits, run_audits
-from pipelines.lake.database import SQL_FOLDER, literal
+from pipelines.lake.database import SQL_FOLDER, connect, literal, thread_count
 from pipelines.lake.landing import LandedDelivery, newest
 from pipelines.lake.tables import StagedPartition, commit, stage
 from pipelines.models.build import Built, Workspace, bind_used, bound_audits, record_audits, register_staged, workspace
@@ -20,7 +21,9 @@ from pipelines.models.lineage import Lineage, build_token
 from pipelines.models.sql_models import Parameter, load_sql, register_mappings
 from pipelines.sources import aws_cur
 
-_CREATE_DELIVERED = {"aws-cur": aws_cur.create_delivered}
+_READERS = {"aws-cur": aws_cur}
+# Below this a second DuckDB session costs more than it saves.
+_ROWS_WORTH_SLICING = 250_000
 _COSTS = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
 _MONEY = "DECIMAL(38,18)"
 
@@ -51,9 +54,8 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
     contract = contracts()["billing.charges"]
     bill = _describe(delivery)
     token = build_token(contract, bill.charges, lineage.inputs(contract, bill.charges))
-    current = lineage.file(contract, bill.charges)
-    if current and current.token == token:
-        return Built(contract.table, (bill.charges,), current.rows, unchanged=True)
+    if (kept := lineage.rows_if_built(contract, bill.charges, token)) is not None:
+        return Built(contract.table, (bill.charges,), kept, unchanged=True)
     with workspace(lineage.lake) as space:
         register_mappings(space.connection)
         try:
@@ -80,11 +82,13 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
                 found="\n    ".join(f"{audit.audit}: {audit.description}: {audit.message}" for audit in failed),
                 remedy="the charges of its last good delivery stay in place; see quality.rejected. If you know and "
                 "accept a cost difference, name it under accepted_differences in the configuration",
+                audits=audits,
             )
         _commit_control(lineage, space, bill)
         # Last, because charges that are in place say that all of this was done.
-        commit(lineage.lake, contract, [staged])
-    return Built(contract.table, (bill.charges,), staged.rows, unchanged=False, audits=tuple(audits))
+        commit(lineage.lake, contract, staged)
+    rows = sum(part.rows for part in staged)
+    return Built(contract.table, (bill.charges,), rows, unchanged=False, audits=tuple(audits))
 
 
 def _describe(delivery: LandedDelivery) -> _Bill:
@@ -103,12 +107,12 @@ def _describe(delivery: LandedDelivery) -> _Bill:
 
 def _stage_and_audit(
     lineage: Lineage, space: Workspace, bill: _Bill, token: str
-) -> tuple[StagedPartition, list[AuditResult]]:
+) -> tuple[list[StagedPartition], list[AuditResult]]:
     connection, kind = space.connection, bill.delivery.source_kind
     contract = contracts()["billing.charges"]
     scratch = space.folder / "delivered"
     scratch.mkdir()
-    _CREATE_DELIVERED[kind](
+    delivered = _READERS[kind].create_delivered(
         connection,
         [file.path for file in bill.delivery.files],
         [file.name for file in bill.delivery.files],
@@ -116,23 +120,51 @@ def _stage_and_audit(
         billing_period=bill.delivery.period,
         scratch=scratch,
     )
-    staged = stage(
-        connection,
-        bind_used(load_sql(f"normalise/{kind}"), bill.parameters),
-        contract,
-        bill.charges,
-        token=token,
-        inputs=lineage.inputs(contract, bill.charges),
-        folder=space.folder,
-    )
-    register_staged(connection, contract, [staged])
+    staged = _stage(lineage, space, bill, token, delivered)
+    register_staged(connection, contract, staged)
     _create_rejected(connection, kind, bill.parameters)
     _create_control(connection, kind, bill.parameters)
-    audits = bound_audits([*_kind_audits(kind), *contract_audits(contract)], bill.parameters)
+    audits = bound_audits([*kind_audits(kind), *contract_audits(contract)], bill.parameters)
     return staged, [_control(connection, lineage, bill), *run_audits(connection, contract.table, audits)]
 
 
-def _kind_audits(kind: str) -> Sequence[Audit]:
+def _stage(
+    lineage: Lineage, space: Workspace, bill: _Bill, token: str, delivered: Sequence[aws_cur.DeliveredRows]
+) -> list[StagedPartition]:
+    """Normalise a large delivery in slices, one on each thread, each a file of the partition.
+
+    DuckDB keeps rows in order through joins on one thread for nothing, on several at the price of buffering them (12 s of
+    processor time instead of 7 for a million lines); slices use every thread and keep the order.
+    """
+    contract = contracts()["billing.charges"]
+    inputs = lineage.inputs(contract, bill.charges)
+    select = bind_used(load_sql(f"normalise/{bill.delivery.source_kind}"), bill.parameters)
+    threads = thread_count(space.connection)
+    total = sum(len(part.rows) for part in delivered)
+    reader = _READERS[bill.delivery.source_kind]
+
+    def stage_slice(number: int, rows: Sequence[aws_cur.DeliveredRows]) -> StagedPartition:
+        with connect(scratch=space.folder / f"spill-{number}", share=threads) as connection:
+            register_mappings(connection)
+            reader.create_delivered_rows(connection, rows, bill.delivery.details, billing_period=bill.delivery.period)
+            return stage(
+                connection,
+                select,
+                contract,
+                bill.charges,
+                token=token,
+                inputs=inputs,
+                folder=space.folder,
+                number=number,
+            )
+
+    slices = reader.slices(delivered, threads if total >= _ROWS_WORTH_SLICING else 1) or [list(delivered)]
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        return list(pool.map(stage_slice, range(len(slices)), slices))
+
+
+def kind_audits(kind: str) -> Sequence[Audit]:
+    """The audits of a source kind, over what was delivered and what was made of it."""
     content = yaml.safe_load((SQL_FOLDER / "normalise" / f"{kind}.yaml").read_text(encoding="utf-8"))
     return [Audit.model_validate(audit) for audit in content["audits"]]
 
@@ -239,8 +271,7 @@ def _stage_and_commit(
     contract = contracts()[table]
     inputs = lineage.inputs(contract, partition)
     token = build_token(contract, partition, inputs)
-    current = lineage.file(contract, partition)
-    if current and current.token == token:
+    if lineage.rows_if_built(contract, partition, token) is not None:
         return
     staged = stage(space.connection, select, contract, partition, token=token, inputs=inputs, folder=space.folder)
     commit(lineage.lake, contract, [staged])

@@ -87,9 +87,9 @@ def _out_of_step(
 
 def _claimed_twice(connection: duckdb.DuckDBPyConnection, charges: tuple[TableFile, ...]) -> list[str]:
     """Accounts whose bill two sources brought for the same period (CONTRACTS.md §2)."""
-    if len(charges) < 2:
+    if len({file.partition["x_SourceName"] for file in charges}) < 2:
         return []
-    claims = " UNION ALL ".join(
+    claims = " UNION ".join(
         f"SELECT DISTINCT {literal(file.partition['x_SourceName'])} AS source, InvoiceIssuerName, BillingAccountId, "
         f"SubAccountId FROM read_parquet({literal(file.path)})"
         for file in charges

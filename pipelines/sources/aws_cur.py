@@ -20,10 +20,18 @@ from pipelines.config import BillSource
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
 from pipelines.sources.aws_cur_columns import is_legacy
-from pipelines.sources.aws_cur_relation import billing_periods, create_delivered, headers_of, is_csv
+from pipelines.sources.aws_cur_relation import (
+    DeliveredRows,
+    billing_periods,
+    create_delivered,
+    create_delivered_rows,
+    headers_of,
+    is_csv,
+    slices,
+)
 from pipelines.sources.deliveries import DeliveredFile, Delivery, content_version, signature_of
 
-__all__ = ["create_delivered", "deliveries"]
+__all__ = ["DeliveredRows", "create_delivered", "create_delivered_rows", "deliveries", "slices"]
 
 CUR_2 = "cur-2.0"
 LEGACY = "cur-1"

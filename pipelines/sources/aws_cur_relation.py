@@ -7,7 +7,8 @@ import gzip
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -45,6 +46,19 @@ class _Column:
     type: str
 
 
+@dataclass(frozen=True)
+class DeliveredRows:
+    """Rows of a delivered file that is readable as Parquet: where, its delivered name, and which rows, counted from 0.
+
+    ``is_canonical``: its columns have their canonical names and types already.
+    """
+
+    path: Path
+    name: str
+    rows: range
+    is_canonical: bool
+
+
 def create_delivered(
     connection: duckdb.DuckDBPyConnection,
     files: Sequence[Path],
@@ -53,7 +67,7 @@ def create_delivered(
     *,
     billing_period: str,
     scratch: Path,
-) -> None:
+) -> list[DeliveredRows]:
     """Create the relation ``delivered`` over landed CUR files: one row for each line, in delivery order.
 
     Columns: those of ``aws_cur_columns.COLUMNS`` (text, blank text as NULL; money and quantities as DECIMAL(38,18); times
@@ -61,29 +75,65 @@ def create_delivered(
     name in ``names``) and ``x_SourceRow`` (the line's number in its file, from 1, without the header).
     ``details`` are the delivery's: ``format`` (parquet, csv) and ``rows`` (all, or of-period: only the lines of
     ``billing_period``, because the files hold several). Parquet is read where it lies; CSV becomes Parquet under
-    ``scratch`` first. Rows keep their order because joins are told to build on their right side, whatever its size.
+    ``scratch`` first. Returns what the relation reads, for :func:`create_delivered_rows`.
 
     Raises DeliveryError for a file that can't be read, lacks a column that every bill has, or (CSV) holds a value that is
     no number or time. In Parquet such a value raises duckdb.Error when it is read; its text names file, row, column, value.
     """
+    is_csv_delivery = details["format"] == "csv"
+    delivered = []
+    for number, (file, name) in enumerate(zip(files, names, strict=True)):
+        readable = (
+            _csv_as_parquet(connection, file, name, scratch / f"{number:05d}.parquet") if is_csv_delivery else file
+        )
+        delivered.append(DeliveredRows(readable, name, range(_row_count(connection, readable, name)), is_csv_delivery))
+    create_delivered_rows(connection, delivered, details, billing_period=billing_period)
+    return delivered
+
+
+def create_delivered_rows(
+    connection: duckdb.DuckDBPyConnection,
+    delivered: Sequence[DeliveredRows],
+    details: Mapping[str, str],
+    *,
+    billing_period: str,
+) -> None:
+    """Create the relation ``delivered`` over these rows alone.
+
+    Rows keep their order because joins are told to build on their right side, whatever its size.
+    """
     # Else a small delivery would be built on and the mapping be the probe: that reorders the bill.
     connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-    readable = [
-        _csv_as_parquet(connection, file, name, scratch / f"{number:05d}.parquet")
-        if details["format"] == "csv"
-        else file
-        for number, (file, name) in enumerate(zip(files, names, strict=True))
-    ]
-    rows = "\nUNION ALL\n".join(
-        _select(connection, file, name, typed=details["format"] == "csv")
-        for file, name in zip(readable, names, strict=True)
-    )
+    rows = "\nUNION ALL\n".join(_select(connection, part) for part in delivered)
     period_filter = (
         f"WHERE strftime(bill_billing_period_start_date, '%Y-%m') = {literal(billing_period)}"
         if details.get("rows") == "of-period"
         else ""
     )
     connection.execute(f"CREATE OR REPLACE VIEW delivered AS SELECT * FROM (\n{rows}\n) {period_filter}")
+
+
+def slices(delivered: Sequence[DeliveredRows], count: int) -> list[list[DeliveredRows]]:
+    """The same rows in ``count`` slices of nearly equal size, one behind the other in delivery order."""
+    total = sum(len(part.rows) for part in delivered)
+    bounds = [total * number // count for number in range(count + 1)]
+    result: list[list[DeliveredRows]] = []
+    for first, end in pairwise(bounds):
+        members, start = [], 0
+        for part in delivered:
+            rows = part.rows[max(first - start, 0) : max(end - start, 0)]
+            if rows:
+                members.append(replace(part, rows=rows))
+            start += len(part.rows)
+        if members:
+            result.append(members)
+    return result
+
+
+def _row_count(connection: duckdb.DuckDBPyConnection, file: Path, name: str) -> int:
+    with _reading(name):
+        [(rows,)] = connection.sql(f"SELECT num_rows FROM parquet_file_metadata({literal(file)})").fetchall()
+    return int(rows)
 
 
 def billing_periods(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
@@ -120,19 +170,23 @@ def is_csv(file: Path) -> bool:
     return file.name.endswith((".csv", ".csv.gz"))
 
 
-def _select(connection: duckdb.DuckDBPyConnection, file: Path, name: str, *, typed: bool) -> str:
-    columns = _parquet_columns(connection, file, name)
-    if typed:
+def _select(connection: duckdb.DuckDBPyConnection, part: DeliveredRows) -> str:
+    columns = _parquet_columns(connection, part.path, part.name)
+    if part.is_canonical:
         expressions = [f"{column} AS {column}" for column in COLUMNS]
     else:
-        _refuse_missing_columns([column.header for column in columns], name)
+        _refuse_missing_columns([column.header for column in columns], part.name)
         expressions = [
-            f"{_expression(column, columns, unreadable=_value_error(name))} AS {column}" for column in COLUMNS
+            f"{_expression(column, columns, unreadable=_value_error(part.name))} AS {column}" for column in COLUMNS
         ]
     listed = ",\n    ".join(
-        [*expressions, f"{literal(name)} AS x_SourceFile", "CAST(file_row_number + 1 AS BIGINT) AS x_SourceRow"]
+        [*expressions, f"{literal(part.name)} AS x_SourceFile", "CAST(file_row_number + 1 AS BIGINT) AS x_SourceRow"]
     )
-    return f"SELECT\n    {listed}\nFROM read_parquet({literal(file)}, file_row_number = true)"
+    # Row groups outside the bounds aren't read.
+    return (
+        f"SELECT\n    {listed}\nFROM read_parquet({literal(part.path)}, file_row_number = true)\n"
+        f"WHERE file_row_number >= {part.rows.start} AND file_row_number < {part.rows.stop}"
+    )
 
 
 def _csv_as_parquet(connection: duckdb.DuckDBPyConnection, file: Path, name: str, target: Path) -> Path:
