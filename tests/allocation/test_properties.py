@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from pipelines.lake.database import connect
@@ -296,7 +296,8 @@ def token_rows(draw: st.DrawFn) -> Row:
     }
 
 
-@settings(derandomize=True, deadline=None, max_examples=8)
+# Failures are not shrunk: an example takes half a second.
+@settings(derandomize=True, deadline=None, max_examples=8, phases=[Phase.explicit, Phase.generate])
 @given(
     bill=st.lists(charges(), min_size=1, max_size=30),
     telemetry=st.lists(gpu_rows(), max_size=20),
@@ -313,13 +314,13 @@ def test_every_cost_and_quantity_of_a_bill_is_in_exactly_one_place(
     for rows in (lambda items: items, lambda items: shuffled.sample(items, len(items))):
         connection = session(rows(numbered), gpu_hours=rows(telemetry), tokens=rows(log), deliveries=rows(deliveries))
         allocate(connection, rule_set(RULE))
-        # The audit sums every column over the parts of each charge and compares it with the bill.
-        assert failed_audits(connection, "allocation.charges") == []
+        # An audit sums every column over the parts of each charge and compares it with the bill; another asks for the
+        # bill's order, which the second round has not.
+        failed = {audit.split(":")[0] for audit in failed_audits(connection, "allocation.charges")}
+        assert failed <= ({"parts_lie_in_delivery_order"} if found else set())
         stage(connection, "allocation.totals")
         assert failed_audits(connection, "allocation.totals") == []
         found.append(
-            connection.execute(
-                "SELECT * FROM allocation.charges ORDER BY x_SourceRow, x_PartNumber"
-            ).fetchall()
+            connection.execute("SELECT * FROM allocation.charges ORDER BY x_SourceRow, x_PartNumber").fetchall()
         )
     assert found[0] == found[1]
