@@ -310,7 +310,7 @@ def test_every_cost_and_quantity_of_a_bill_is_in_exactly_one_place(
     deliveries = [*delivered("2026-10-05"), *delivered("2026-10-05", source_name="gateway", measures="tokens")]
     numbered = [{**charge, "x_SourceRow": row} for row, charge in enumerate(bill, start=1)]
     shuffled = random.Random(seed)
-    found = []
+    found: list[list[tuple[Any, ...]]] = []
     for rows in (lambda items: items, lambda items: shuffled.sample(items, len(items))):
         connection = session(rows(numbered), gpu_hours=rows(telemetry), tokens=rows(log), deliveries=rows(deliveries))
         allocate(connection, rule_set(RULE))
