@@ -17,14 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AllocationRelations:
-    """What an allocation gives, as SELECTs over the session in which it was made.
+    """What an allocation gives, as SELECTs over the session in which it was made."""
 
-    ``charges`` streams: it reads ``billing.charges`` once, in its order, and holds only the small tables of the
-    schema ``split`` in memory.
-    """
-
-    charges: str
+    kinds: ChargeKinds
     rules: str
+
+    @property
+    def charges(self) -> str:
+        """The parts of the whole bill. It streams: memory holds the small tables of the schema ``split``, never the bill."""
+        return self.charges_of("billing.charges")
+
+    def charges_of(self, relation: str) -> str:
+        """The parts of a slice of the bill: a relation with the columns of ``billing.charges`` and some of its rows.
+
+        Cursors of the session may write several slices at once; a charge's parts don't depend on the others.
+        """
+        return charges_select(self.kinds, relation)
 
 
 def create_allocation(
@@ -43,9 +51,7 @@ def create_allocation(
     create_windows(connection, rule_set.rules, rule_set.dimensions, kinds)
     create_shares(connection)
     create_elements(connection, rule_set.rules, rule_set.dimensions)
-    return AllocationRelations(
-        charges=charges_select(kinds), rules=create_rules(connection, rule_set, billing_period=billing_period)
-    )
+    return AllocationRelations(kinds, create_rules(connection, rule_set, billing_period=billing_period))
 
 
 def create_rules(connection: duckdb.DuckDBPyConnection, rule_set: RuleSet, *, billing_period: str) -> str:

@@ -149,8 +149,8 @@ def _create_target_dimensions(
         )
 
 
-def charges_select(kinds: ChargeKinds) -> str:
-    """The SELECT of ``allocation.charges``: the parts of every row of ``billing.charges``, in its order.
+def charges_select(kinds: ChargeKinds, bill: str) -> str:
+    """The SELECT of ``allocation.charges``: the parts of every row of a relation like ``billing.charges``, in its order.
 
     DuckDB keeps an order through joins only for ``COPY … (PRESERVE_ORDER true)``, then on one thread. Kind, slot and
     element are scalar subqueries, not joins: those are planned as lookups from the charge's side, however few charges
@@ -158,11 +158,11 @@ def charges_select(kinds: ChargeKinds) -> str:
     one type by IS NOT DISTINCT FROM: with ``=`` DuckDB 1.5 filters NULLs out below the lookup, which keeps it from
     seeing that the next one needs no list of distinct keys.
     """
-    bill = contracts()["billing.charges"]
-    charge_key = next(column.expression for column in bill.computed_columns if column.name == "x_ChargeKey")
+    computed = contracts()["billing.charges"].computed_columns
+    charge_key = next(column.expression for column in computed if column.name == "x_ChargeKey")
     return f"""
         WITH charges AS (
-            SELECT *, {kinds.key_columns} FROM billing.charges
+            SELECT *, {kinds.key_columns} FROM {bill}
         ),
 
         known AS (
