@@ -94,7 +94,7 @@ def table_files(lake: Lake, contract: TableContract) -> list[TableFile]:
         )
         for row in range(len(columns["path"]))
     ]
-    return sorted(files, key=lambda file: tuple(file.partition.values()))
+    return sorted(files, key=lambda file: (*file.partition.values(), file.path.name))
 
 
 def stage(

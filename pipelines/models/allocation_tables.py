@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipelines.allocation.engine import create_allocation, create_rules
+from pipelines.lake.database import thread_count
+from pipelines.lake.tables import TableFile, relation_sql
 from pipelines.models.build import Built, Workspace, build_model, build_period
 from pipelines.models.contracts import TableContract, contracts
 from pipelines.models.lineage import Lineage
@@ -27,9 +31,29 @@ def build_allocation(lineage: Lineage, period: str) -> dict[str, Built]:
     return built
 
 
-def _charges(lineage: Lineage, space: Workspace, contract: TableContract, period: str) -> str:
-    return create_allocation(space.connection, lineage.rule_set, billing_period=period).charges
+def _charges(lineage: Lineage, space: Workspace, contract: TableContract, period: str) -> Sequence[str]:
+    relations = create_allocation(space.connection, lineage.rule_set, billing_period=period)
+    bill = contracts()["billing.charges"]
+    files = lineage.input_files(contract, {"x_BillingPeriod": period}, bill.table)
+    selects = []
+    for number, slice_ in enumerate(_slices(files, thread_count(space.connection))):
+        relation = f"billing.charges_slice_{number}"
+        rows = relation_sql(space.connection, bill, [file.path for file in slice_])
+        space.connection.execute(f"CREATE VIEW {relation} AS {rows}")
+        selects.append(relations.charges_of(relation))
+    return selects or [relations.charges]
 
 
-def _rules(lineage: Lineage, space: Workspace, contract: TableContract, period: str) -> str:
-    return create_rules(space.connection, lineage.rule_set, billing_period=period)
+def _slices(files: Sequence[TableFile], count: int) -> list[list[TableFile]]:
+    """The bill's files in at most ``count`` slices of about the same number of rows, in delivery order."""
+    total = sum(file.rows for file in files)
+    slices: dict[int, list[TableFile]] = {}
+    before = 0
+    for file in files:
+        slices.setdefault((before + file.rows // 2) * count // max(total, 1), []).append(file)
+        before += file.rows
+    return [slices[number] for number in sorted(slices)]
+
+
+def _rules(lineage: Lineage, space: Workspace, contract: TableContract, period: str) -> Sequence[str]:
+    return [create_rules(space.connection, lineage.rule_set, billing_period=period)]

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from pipelines.lake.audits import AuditResult, contract_audits, raise_if_failed, run_audits
-from pipelines.lake.database import connect, literal
+from pipelines.lake.database import connect, literal, thread_count
 from pipelines.lake.locks import HeldFolder
 from pipelines.lake.paths import Lake
 from pipelines.lake.tables import StagedPartition, commit, ensure_table, relation_sql, stage, table_files
@@ -74,11 +75,11 @@ def build_period(
     lineage: Lineage,
     contract: TableContract,
     period: str,
-    select: Callable[[Lineage, Workspace, TableContract, str], str],
+    selects: Callable[[Lineage, Workspace, TableContract, str], Sequence[str]],
 ) -> Built:
-    """Build one billing period of a table from the rows of ``select``, unless it was made from the same inputs already.
+    """Build one billing period of a table, unless it was made from the same inputs already.
 
-    Raises AuditFailed; then nothing was committed and the last good partition is still in place.
+    ``selects`` gives the rows as one SELECT, or as several that follow each other and are written side by side. Raises AuditFailed; then nothing was committed and the last good partition is still in place.
     """
     column = contract.period_column()
     if column is None:
@@ -91,15 +92,28 @@ def build_period(
     with workspace(lineage.lake) as space:
         register_mappings(space.connection)
         register_inputs(space.connection, lineage, contract, partition)
-        rows = select(lineage, space, contract, period)
-        staged = stage(space.connection, rows, contract, partition, token=token, inputs=inputs, folder=space.folder)
+        rows = selects(lineage, space, contract, period)
+        threads = thread_count(space.connection)
+        if len(rows) > 1:
+            # One thread for each SELECT: DuckDB keeps the order of a join's rows at no cost on one thread alone.
+            space.connection.execute("SET threads = 1")
+
+        def stage_one(number: int, select: str) -> StagedPartition:
+            with space.connection.cursor() as cursor:
+                return stage(
+                    cursor, select, contract, partition, token=token, inputs=inputs, folder=space.folder, number=number
+                )
+
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            staged = list(pool.map(stage_one, range(len(rows)), rows))
+        space.connection.execute(f"SET threads = {threads}")
         parameters: dict[str, Parameter] = {"billing_period": period}
-        audits = audit_and_commit(lineage.lake, space, contract, [staged], parameters, label=period)
-    return Built(contract.table, (partition,), staged.rows, unchanged=False, audits=tuple(audits))
+        audits = audit_and_commit(lineage.lake, space, contract, staged, parameters, label=period)
+    return Built(contract.table, (partition,), sum(part.rows for part in staged), unchanged=False, audits=tuple(audits))
 
 
-def _model(lineage: Lineage, space: Workspace, contract: TableContract, period: str) -> str:
-    return bind_used(load_sql(f"{contract.schema_name}/{contract.sql_file.stem}"), {"billing_period": period})
+def _model(lineage: Lineage, space: Workspace, contract: TableContract, period: str) -> Sequence[str]:
+    return [bind_used(load_sql(f"{contract.schema_name}/{contract.sql_file.stem}"), {"billing_period": period})]
 
 
 def audit_and_commit(

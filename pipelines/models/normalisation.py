@@ -23,7 +23,7 @@ from pipelines.sources import aws_cur
 
 _READERS = {"aws-cur": aws_cur}
 # Below this a second DuckDB session costs more than it saves.
-_ROWS_WORTH_SLICING = 250_000
+_ROWS_WORTH_SLICING = 50_000
 _COSTS = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
 _MONEY = "DECIMAL(38,18)"
 
