@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check dagster bench lock clean
+.PHONY: demo test check dagster bench picture lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/apportion demo
@@ -22,6 +22,10 @@ dagster: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+
+# The picture in README.md.
+picture: $(VENV)/.installed
+	$(BIN)/apportion demo | $(BIN)/python -m examples.picture docs/demo.svg
 
 # Hashed requirements without registry addresses, so that any mirror serves them.
 lock: $(VENV)/.installed

@@ -45,7 +45,7 @@ def print_demo_report(settings: Settings, first_period: str, last_period: str) -
     """Print reconciliation, bridge, showback by team beside its hybrid shares, unit costs, and where to look next."""
     with open_published(settings) as connection:
         report = DemoReport(connection, first_period, last_period)
-        _print("Reconciliation: every bill line, and what is left over", *report.rows("reconciliation"))
+        _print("Reconciliation: every bill line, and what is left over (Δ)", *report.rows("reconciliation"))
         _print("Bridge: from the invoice to what teams are charged", *report.rows("bridge"))
         _print(f"Showback by team, {first_period} to {last_period}, beside its hybrid shares", *team_table(report))
         _print("Unit costs: without idle | with idle", *unit_cost_table(report))
@@ -74,6 +74,13 @@ class DemoReport:
 
 
 def _print(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table; a currency that all its rows share stands in the title, so that the table fits a terminal."""
+    currency = columns.index("currency")
+    currencies = {row[currency] for row in rows}
+    if len(currencies) == 1:
+        title = f"{title} ({currencies.pop()})"
+        columns = [*columns[:currency], *columns[currency + 1 :]]
+        rows = [[*row[:currency], *row[currency + 1 :]] for row in rows]
     # Words apart, so that a heading may break into lines.
     print_table([column.replace("_", " ") for column in columns], rows, title=title)
 
@@ -84,11 +91,15 @@ def team_table(report: DemoReport) -> tuple[list[str], list[list[Any]]]:
     costs: dict[str, dict[tuple[str, str | None], dict[str, Decimal]]] = {}
     for rule, currency, team, driver, cost in report.query("hybrid_shares").fetchall():
         costs.setdefault(rule, {}).setdefault((currency, team), {})[driver] = cost
-    for rule, cost_of in costs.items():
-        drivers = sorted({driver for by_driver in cost_of.values() for driver in by_driver})
-        if len(drivers) < 2:
-            continue
-        columns += [f"{rule} by {driver}" for driver in drivers] + [f"{rule} blended"]
+    drivers_of = {
+        rule: sorted({driver for by_driver in cost_of.values() for driver in by_driver})
+        for rule, cost_of in costs.items()
+    }
+    blends = {rule: drivers for rule, drivers in drivers_of.items() if len(drivers) > 1}
+    for rule, drivers in blends.items():
+        cost_of = costs[rule]
+        of_rule = f"{rule} " if len(blends) > 1 else ""
+        columns += [f"{of_rule}by {driver}" for driver in drivers] + [f"{of_rule}blended"]
         for row in rows:
             currency, team = row[:2]
             own = cost_of.get((currency, team), {})

@@ -11,8 +11,10 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from pipelines.config import Settings
@@ -29,6 +31,7 @@ from pipelines.orchestration.figures import cost_totals
 
 SHOWN_ROWS = 200
 _WIDTH_OF_A_FILE = 400
+_NEVER_BROKEN = 20
 
 
 @contextmanager
@@ -64,14 +67,33 @@ def print_csv(relation: duckdb.DuckDBPyRelation) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
     """Print rows as a table: numbers to the right and in plain digits, NULL as a dash."""
-    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    cells = [[_text(value) if value is not None else "–" for value in row] for row in rows]
     for position, column in enumerate(columns):
         numeric = any(_is_number(row[position]) for row in rows)
-        table.add_column(escape(column), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(_text(value)) if value is not None else "–" for value in row))
+        # On a narrow screen headings break into lines, short values never do.
+        longest = max((len(row[position]) for row in cells), default=0)
+        table.add_column(
+            escape(column),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            min_width=min(longest, _NEVER_BROKEN),
+        )
+    for row in cells:
+        table.add_row(*map(escape, row))
     # A pipe or a file has no width of its own: there a row is a line, however long.
-    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE).print(table)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
+    # A screen too narrow for the values breaks the lines itself: cut off values would be wrong ones.
+    narrowest = Measurement.get(console, console.options, table).minimum
+    console.print(table, width=max(narrowest, console.width), crop=False, no_wrap=True)
 
 
 def print_status(settings: Settings) -> None:

@@ -96,7 +96,7 @@ def test_a_teams_cost_stands_beside_its_share_of_each_driver(published: duckdb.D
 
     assert columns == [
         *("currency", "team", "direct", "shared", "idle_or_unused", "overhead", "unallocated", "effective"),
-        *("cluster by gpu_hours_held", "cluster by tokens_weighted", "cluster blended"),
+        *("by gpu_hours_held", "by tokens_weighted", "blended"),
     ]
     assert rows == [
         ["USD", "a", "10.00", "75.00", "0.00", "0.00", "0.00", "85.00", "75.0 %", "–", "37.5 %"],

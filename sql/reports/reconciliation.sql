@@ -1,5 +1,5 @@
 -- Grain: one row per billing period, source and currency.
--- Purpose: what was delivered, what became of it, and what is left over on the way to the allocation: nothing.
+-- Purpose: what was delivered, what became of it, and what is left over (Δ) on the way to the allocation: nothing.
 WITH reconciliation AS (
     SELECT * FROM quality.reconciliation WHERE billing_period BETWEEN $first_period AND $last_period
 )
@@ -9,15 +9,14 @@ SELECT
     source_name AS source,
     BillingCurrency AS currency,
     rows_delivered AS delivered,
-    rows_mapped AS mapped,
     rows_netted AS netted,
     rows_added AS added,
     billed_control AS billed,
     effective_control AS effective,
-    abs(difference_rows) + abs(difference_rows_charges) AS difference_rows,
-    abs(difference_billed_charges) + abs(difference_billed_allocated) AS difference_billed,
-    abs(difference_effective_charges) + abs(difference_effective_allocated) AS difference_effective,
-    abs(difference_list_charges) + abs(difference_list_allocated) AS difference_list,
-    abs(difference_contracted_charges) + abs(difference_contracted_allocated) AS difference_contracted
+    abs(difference_rows) + abs(difference_rows_charges) AS "Δ rows",
+    abs(difference_billed_charges) + abs(difference_billed_allocated) AS "Δ billed",
+    abs(difference_effective_charges) + abs(difference_effective_allocated) AS "Δ effective",
+    abs(difference_list_charges) + abs(difference_list_allocated) AS "Δ list",
+    abs(difference_contracted_charges) + abs(difference_contracted_allocated) AS "Δ contracted"
 FROM reconciliation
 ORDER BY billing_period, source_name, BillingCurrency
