@@ -51,8 +51,7 @@ def _all_charges(settings: Settings) -> dg.AssetsDefinition:
 
     def build(period: str) -> Outcomes:
         files = [f for f in Lineage(settings).files(_CHARGES) if f.partition["x_BillingPeriod"] == period]
-        partitions = tuple(file.partition for file in files)
-        rows = sum(file.rows for file in files)
+        partitions, rows = tuple(file.partition for file in files), sum(file.rows for file in files)
         return {key: table_outcome(settings, Built(_CHARGES, partitions, rows, unchanged=True))}
 
     return step("billing__charges", [spec], build)

@@ -16,6 +16,8 @@ from sqlalchemy.engine import Engine
 
 from pipelines.config import Settings
 from pipelines.lake.landing import write_durably
+from pipelines.lake.locks import exclusive
+from pipelines.lake.paths import Lake
 
 CODE_LOCATION = "pipelines.definitions"
 
@@ -53,7 +55,10 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance that keeps the command line's runs; `make dagster` shows the same ones."""
     home = dagster_home(settings)
     _write_lazily()
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE)) as instance:
+    # Alone, because Dagster creates its database at the first start and two that do so at once get in each other's way.
+    with exclusive(Lake(settings.lake).locks / "run-records.lock"):
+        opened = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE))
+    with opened as instance:
         # SQLite moves its log into the database, and waits for the disk, whenever the last connection closes; Dagster
         # opens and closes one for each of the hundreds of events of a run. So there is always one more.
         held = [sqlite3.connect(home / file) for file in _EVENT_RECORDS if (home / file).is_file()]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import dagster as dg
-import yaml
 
 from pipelines.config import Settings
 from pipelines.lake.audits import contract_audits
-from pipelines.lake.database import SQL_FOLDER
 from pipelines.models.contracts import Audit, Column, TableContract, contracts
+from pipelines.models.normalisation import kind_audits
 
 OWNERS = ["team:finops"]
 STORAGE = "deltalake"
@@ -97,15 +96,13 @@ def _audit_checks(key: dg.AssetKey, audits: Sequence[Audit]) -> list[dg.AssetChe
 
 def bill_checks(kind: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """A check for everything that can refuse a delivery of this kind: its control totals, the kind's and the table's audits."""
-    normalisation = SQL_FOLDER / "normalise" / f"{kind}.yaml"
-    own = [Audit.model_validate(audit) for audit in yaml.safe_load(normalisation.read_text(encoding="utf-8"))["audits"]]
     control = dg.AssetCheckSpec(
         "control_totals",
         asset=key,
         description="rows and costs of the charges equal those of the delivery",
         blocking=True,
     )
-    return [control, *_audit_checks(key, [*own, *contract_audits(contracts()["billing.charges"])])]
+    return [control, *_audit_checks(key, [*kind_audits(kind), *contract_audits(contracts()["billing.charges"])])]
 
 
 def contract_checks(contract: TableContract) -> list[dg.AssetCheckSpec]:

@@ -118,10 +118,10 @@ def _check_results(
         for key, outcome in outcomes.items():
             for audit in outcome.audits:
                 audits.setdefault((key, audit.audit), {})[period] = audit
-    keys_of_table = {check.asset_key: check for check in checks}
+    keys = {check.asset_key for check in checks}
     for period, error in refused.items():
         for audit in error.audits if isinstance(error, AuditFailed) else ():
-            for key in keys_of_table:
+            for key in keys:
                 if _is_of_table(key, audit.table):
                     audits.setdefault((key, audit.audit), {})[period] = audit
     for check in checks:
@@ -131,6 +131,7 @@ def _check_results(
 
 
 def _is_of_table(key: dg.AssetKey, table: str) -> bool:
+    """Whether an asset is a table or one source's part of it."""
     parts = table.split(".")
     return list(key.path[: len(parts)]) == parts
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.config import Settings, load_settings
 from pipelines.definitions import definitions
-from pipelines.orchestration.specs import charges_key
+from pipelines.orchestration.specs import charges_key, landing_key
 from pipelines.orchestration.steps import ROWS
 from tests.normalise.bills import line, write_legacy
 
@@ -36,7 +36,7 @@ def run(settings: Settings, instance: dg.DagsterInstance) -> dg.ExecuteInProcess
         .execute_in_process(
             instance=instance,
             partition_key="2026-09",
-            asset_selection=[dg.AssetKey(["landing", "aws"]), CHARGES],
+            asset_selection=[landing_key("aws"), CHARGES],
             raise_on_error=False,
         )
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -100,3 +102,20 @@ def test_the_user_interface_says_what_is_wrong_with_the_configuration(
 
     with pytest.raises(SystemExit, match="The configuration file doesn't exist"):
         user_interface.main()
+
+
+def test_two_first_starts_at_once_both_find_their_records(settings: Settings) -> None:
+    """Each process opens the same new records; one creates them, the other waits for it."""
+    opening = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from pipelines.config import Settings\n"
+        "from pipelines.orchestration.instance import open_instance\n"
+        "settings = Settings(lake=Path(sys.argv[1]), file=Path('apportion.yaml'))\n"
+        "with open_instance(settings) as instance:\n"
+        "    print(instance.get_runs_count())\n"
+    )
+    command = [sys.executable, "-c", opening, str(settings.lake)]
+    started = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+
+    assert [process.communicate()[0] for process in started] == ["0\n", "0\n"]
