@@ -121,7 +121,7 @@ def test_one_bill_without_usage_and_rules_is_run_and_all_of_it_is_unallocated(ap
 
     status = apportion("status")
     assert status.exit_code == 0
-    assert re.search(r"2026-09 +│ current +│ +3 │ BilledCost \(USD\) 1\.320000000000000001 ", status.output)
+    assert re.search(r"2026-09 +current +3 +BilledCost \(USD\) 1\.320000000000000001 ", status.output)
     assert "SUCCESS".lower() in status.output
 
     published = apportion("publish")
@@ -150,8 +150,8 @@ def test_a_refused_month_stays_out_and_the_other_is_published(apportion: Command
     )
     assert rejected.output.splitlines()[1:] == ["SomethingNew,1"]
     status = apportion("status").output
-    assert re.search(r"2026-09 +│ current ", status)
-    assert re.search(r"2026-10 +│ stale, not published yet .*billing.charges has no accepted delivery of aws", status)
+    assert re.search(r"2026-09 +current ", status)
+    assert re.search(r"2026-10 +stale, not published yet .*billing.charges has no accepted delivery of aws", status)
 
 
 def test_readers_keep_the_figures_of_a_month_whose_correction_is_refused(apportion: CommandLine) -> None:
@@ -162,7 +162,7 @@ def test_readers_keep_the_figures_of_a_month_whose_correction_is_refused(apporti
 
     costs = apportion("sql", "SELECT sum(BilledCost) AS billed FROM showback.daily", "--csv")
     assert costs.output == "billed\n1.320000000000000001\n"
-    assert re.search(r"2026-09 +│ stale, readers see its previous figures ", apportion("status").output)
+    assert re.search(r"2026-09 +stale, readers see its previous figures ", apportion("status").output)
     published = apportion("publish")
     assert published.exit_code == 4
     assert "1 billing period(s) were not published; readers keep their previous figures." in published.errors
@@ -279,4 +279,4 @@ def test_sql_prints_numbers_in_plain_digits_and_null_as_a_dash(apportion: Comman
         "sql", "SELECT CAST('0.000000000000000001' AS DECIMAL(38,18)) AS tiny, NULL AS nothing, 'a' AS text"
     )
 
-    assert answer.output.splitlines()[3] == "│ 0.000000000000000001 │ –       │ a    │"
+    assert answer.output.splitlines()[3].split() == ["0.000000000000000001", "–", "a"]
