@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipelines.errors import ConfigurationError
 
@@ -80,6 +80,16 @@ class Settings(_Part):
     usage: tuple[UsageSource, ...] = ()
     accepted_differences: tuple[AcceptedDifference, ...] = ()
     file: Path
+
+    @field_validator("lake")
+    @classmethod
+    def _lake_is_no_encoded_address(cls, lake: Path) -> Path:
+        # Delta and SQLite read %20 in a path as a blank, and then look in another folder.
+        if re.search("%[0-9A-Fa-f]{2}", str(lake)):
+            raise ValueError(
+                "a '%' before two hexadecimal digits in the lake's path would be read as another character"
+            )
+        return lake
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Settings:

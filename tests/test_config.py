@@ -49,6 +49,7 @@ def test_environment_variables_fill_secrets_in(tmp_path: Path, monkeypatch: pyte
             "lake: l\nbills:\n  - {name: a, kind: aws-cur, location: x}\nusage:\n  - {name: a, kind: litellm, location: y}\n",
             "given twice: a",
         ),
+        ("lake: ./a%20b\n", "would be read as another character"),
         ("lake: ${NOT_SET_ANYWHERE}\n", "NOT_SET_ANYWHERE"),
         ("lake: [\n", "not valid YAML"),
         ("", "empty"),

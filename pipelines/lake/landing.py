@@ -21,6 +21,7 @@ from pipelines.sources.deliveries import DeliveredFile, Delivery
 
 _RECORD = "delivery.json"
 _NEWEST = "newest"
+_REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,27 @@ def landed_periods(lake: Lake, source_name: str) -> list[str]:
     return sorted(pointer.parent.name for pointer in folder.glob(f"*/{_NEWEST}"))
 
 
+def note_refusal(lake: Lake, source_name: str, period: str, problem: str) -> None:
+    """Keep in landing that the newest delivery of a period was refused before it landed, and why."""
+    write_durably(lake.landing / source_name / period / _REFUSED, problem)
+
+
+def clear_refusal(lake: Lake, source_name: str, period: str) -> None:
+    """Forget an earlier refusal: the source's deliveries of the period have landed."""
+    (lake.landing / source_name / period / _REFUSED).unlink(missing_ok=True)
+
+
+def refusal(lake: Lake, source_name: str, period: str) -> str | None:
+    """Why the newest delivery of a period was refused before it landed; None where it wasn't."""
+    note = lake.landing / source_name / period / _REFUSED
+    return note.read_text(encoding="utf-8") if note.is_file() else None
+
+
+def refused_periods(lake: Lake, source_name: str) -> list[str]:
+    """The periods whose newest delivery was refused before it landed, in order."""
+    return sorted(note.parent.name for note in (lake.landing / source_name).glob(f"*/{_REFUSED}"))
+
+
 def _copy(delivery: Delivery, partial: Path, target: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -124,6 +146,14 @@ def _copy_file(file: DeliveredFile, target: Path, delivery: Delivery) -> str:
 
 def _refuse_other_bytes(target: Path, delivery: Delivery) -> None:
     record = _read(target)
+    if [file.name for file in record.files] != [file.name for file in delivery.files]:
+        raise DeliveryError(
+            "A delivery that has landed before now has other files under the same version.",
+            where=f"source {delivery.source_name}, period {delivery.period}, version {delivery.version}",
+            expected=", ".join(file.name for file in record.files),
+            found=", ".join(file.name for file in delivery.files),
+            remedy="ask whoever rewrote the manifest; a corrected export has a new execution id in it",
+        )
     for landed, delivered in zip(record.files, delivery.files, strict=True):
         with delivered.path.open("rb") as content:
             found = hashlib.file_digest(content, "sha256").hexdigest()

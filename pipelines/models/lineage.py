@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipelines.allocation.dimensions import fingerprint
 from pipelines.allocation.rules import RuleSet, load_rule_set
-from pipelines.config import Settings, UsageSource
+from pipelines.config import BillSource, Settings, UsageSource
 from pipelines.errors import ConfigurationError
 from pipelines.lake.database import SQL_FOLDER, connect, file_list
 from pipelines.lake.landing import landed_periods, newest
@@ -93,6 +93,15 @@ class Lineage:
         files = [file for file in self.files(contract.table) if file.partition == partition]
         return sum(file.rows for file in files) if files and files[0].token == token else None
 
+    @property
+    def sources(self) -> tuple[BillSource | UsageSource, ...]:
+        """Every configured source."""
+        return (*self.settings.bills, *self.settings.usage)
+
+    def has_begun(self, period_or_day: str) -> bool:
+        """Whether a billing period or day began before the moment that the figures are as of; others don't exist yet."""
+        return period_or_day < f"{self.settings.now():%Y-%m-%dT%H:%M:%S}"
+
     def usage_sources(self, table: str) -> list[UsageSource]:
         """The configured sources whose facts make a usage table."""
         return [source for source in self.settings.usage if USAGE_TABLE_OF_KIND[source.kind] == table]
@@ -104,7 +113,11 @@ class Lineage:
     def input_files(self, contract: TableContract, partition: Mapping[str, str], table: str) -> list[TableFile]:
         """The files of one input table that a partition is made from, by the scope its contract declares."""
         chosen = self._selector(contract.inputs[table], contract, partition)
-        return [file for file in self.files(table) if chosen(file.partition)]
+        return [
+            file
+            for file in self.files(table)
+            if chosen(file.partition) and self.has_begun(file.partition.get("x_Day", ""))
+        ]
 
     def inputs(self, contract: TableContract, partition: Mapping[str, str]) -> dict[str, str]:
         """Everything the partition would be made from now: name to token."""

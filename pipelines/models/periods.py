@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from pipelines.lake.database import literal
+from pipelines.lake.landing import landed_periods, refusal, refused_periods
 from pipelines.lake.paths import partition_path
 from pipelines.lake.tables import TableFile, recorded_inputs
 from pipelines.models.contracts import TableContract, contracts
@@ -35,8 +36,14 @@ def period_tables() -> list[TableContract]:
 
 
 def known_periods(lineage: Lineage) -> list[str]:
-    """The billing periods that have charges, in order."""
-    return sorted({file.partition["x_BillingPeriod"] for file in lineage.files("billing.charges")})
+    """The billing periods that have charges, or a delivery that may become some, in order."""
+    charged = {file.partition["x_BillingPeriod"] for file in lineage.files("billing.charges")}
+    delivered = {
+        period
+        for bill in lineage.settings.bills
+        for period in (*landed_periods(lineage.lake, bill.name), *refused_periods(lineage.lake, bill.name))
+    }
+    return sorted(period for period in charged | delivered if lineage.has_begun(period))
 
 
 def period_state(connection: duckdb.DuckDBPyConnection, lineage: Lineage, period: str) -> PeriodState:
@@ -44,6 +51,7 @@ def period_state(connection: duckdb.DuckDBPyConnection, lineage: Lineage, period
     files = {contract.table: tuple(_files_of(lineage, contract, period)) for contract in period_tables()}
     recorded = recorded_inputs(connection, [file for group in files.values() for file in group])
     problems = [
+        *_refused(lineage, period),
         *_missing(lineage, files, period),
         *(problem for contract in period_tables() for problem in _out_of_step(lineage, contract, files, recorded)),
         *_claimed_twice(connection, files["billing.charges"]),
@@ -55,6 +63,14 @@ def _files_of(lineage: Lineage, contract: TableContract, period: str) -> list[Ta
     column = contract.period_column()
     return [
         file for file in lineage.files(contract.table) if column is None or month_of(file.partition[column]) == period
+    ]
+
+
+def _refused(lineage: Lineage, period: str) -> list[str]:
+    """Sources whose newest delivery of the period was refused before it landed."""
+    notes = {source.name: refusal(lineage.lake, source.name, period) for source in lineage.sources}
+    return [
+        f"landing refused the newest delivery of {name}: {note.splitlines()[0]}" for name, note in notes.items() if note
     ]
 
 

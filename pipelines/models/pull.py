@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.config import BillSource, UsageSource
-from pipelines.lake.landing import LandedDelivery, land, newest
+from pipelines.errors import DeliveryError
+from pipelines.lake.landing import LandedDelivery, clear_refusal, land, newest, note_refusal
 from pipelines.lake.paths import Lake
 from pipelines.sources import aws_cur, dcgm_files, litellm
 from pipelines.sources.deliveries import Delivery
@@ -41,7 +42,12 @@ def pull(lake: Lake, source: BillSource | UsageSource, period: str) -> Pulled:
 
     Raises DeliveryError for a delivery that is incomplete, changes while it is read, or holds what must not be kept.
     """
-    landed = [_land(lake, delivery) for delivery in _DELIVERIES[source.kind](source, period)]
+    try:
+        landed = [_land(lake, delivery) for delivery in _DELIVERIES[source.kind](source, period)]
+    except DeliveryError as error:
+        note_refusal(lake, source.name, period, str(error))
+        raise
+    clear_refusal(lake, source.name, period)
     return Pulled(source.name, period, tuple(delivery for delivery, _ in landed), sum(copied for _, copied in landed))
 
 

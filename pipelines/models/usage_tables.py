@@ -59,7 +59,7 @@ def build_usage(lineage: Lineage, table: str, period: str) -> Built:
 
 def _days(lineage: Lineage, table: str, period: str) -> list[str]:
     """The period's days that began before the figures' as-of moment and that there is something to say about."""
-    days = [day for day in days_of(period) if day < f"{lineage.settings.now():%Y-%m-%dT%H:%M:%S}"]
+    days = [day for day in days_of(period) if lineage.has_begun(day)]
     if table == _DELIVERIES:
         return days if lineage.settings.usage else []
     landed = {day for source in lineage.usage_sources(table) for day in landed_periods(lineage.lake, source.name)}

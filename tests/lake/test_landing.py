@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import DeliveryError
-from pipelines.lake.landing import land, landed_periods, newest
+from pipelines.lake.landing import clear_refusal, land, landed_periods, newest, note_refusal, refusal, refused_periods
 from pipelines.lake.paths import Lake
 from pipelines.sources.deliveries import DeliveredFile, Delivery, content_version, signature_of
 
@@ -94,3 +94,24 @@ def test_the_token_follows_the_content_and_not_the_place_or_time(tmp_path: Path)
     same, _ = land(Lake(tmp_path / "lake2"), delivered(tmp_path / "two", b"1", version="v1"))
     other, _ = land(Lake(tmp_path / "lake3"), delivered(tmp_path / "three", b"2", version="v1"))
     assert one.token == same.token != other.token
+
+
+def test_fewer_files_under_a_landed_version_are_refused(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    delivery = delivered(tmp_path / "one", b"1", version="v1")
+    second = DeliveredFile(delivery.files[0].path, "data/bill-00002.csv", 1)
+    land(lake, replace(delivery, files=(*delivery.files, second), signature="both"))
+    with pytest.raises(DeliveryError, match="other files under the same version") as refused:
+        land(lake, delivery)
+    assert (refused.value.expected, refused.value.found) == (
+        "data/bill-00001.csv, data/bill-00002.csv",
+        "data/bill-00001.csv",
+    )
+
+
+def test_a_refusal_is_remembered_until_the_source_lands_again(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    note_refusal(lake, "payer", "2026-10", "a file is missing")
+    assert (refusal(lake, "payer", "2026-10"), refused_periods(lake, "payer")) == ("a file is missing", ["2026-10"])
+    clear_refusal(lake, "payer", "2026-10")
+    assert (refusal(lake, "payer", "2026-10"), refused_periods(lake, "payer")) == (None, [])
