@@ -61,8 +61,12 @@ def period_state(connection: duckdb.DuckDBPyConnection, lineage: Lineage, period
 
 def _files_of(lineage: Lineage, contract: TableContract, period: str) -> list[TableFile]:
     column = contract.period_column()
+    if column is None:
+        return lineage.files(contract.table)
     return [
-        file for file in lineage.files(contract.table) if column is None or month_of(file.partition[column]) == period
+        file
+        for file in lineage.files(contract.table)
+        if month_of(file.partition[column]) == period and lineage.has_begun(file.partition[column])
     ]
 
 
