@@ -292,9 +292,12 @@ described AS (
         CASE commitment_category
             WHEN 'Spend' THEN
                 coalesce(
-                    plan_id, nullif(regexp_extract(description, 'Savings Plan ID:? ?([0-9a-f-]{36})', 1), '')
+                    plan_id,
+                    nullif(regexp_extract(description, 'Savings Plan ID:? ?([0-9a-f-]{36})', 1), ''),
+                    -- The bridge needs to know what is a commitment, whichever it is.
+                    'savings plan without an id'
                 )
-            WHEN 'Usage' THEN reservation_id
+            WHEN 'Usage' THEN coalesce(reservation_id, 'reservation without an id')
         END AS commitment_id,
         coalesce(
             capacity_reservation_arn,

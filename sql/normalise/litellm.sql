@@ -166,6 +166,7 @@ stated AS (
             'request_tags': payload.request_tags,
             'team': metadata.user_api_key_team_alias,
             'customer': payload.end_user,
+            'model': payload.model_group,
             'user_api_key_alias': metadata.user_api_key_alias,
             'user_api_key_team_id': metadata.user_api_key_team_id,
             'user_api_key_org_id': metadata.user_api_key_org_id
@@ -214,6 +215,7 @@ all_labels AS (
             [
                 {'key': 'team', 'value': statement.team},
                 {'key': 'customer', 'value': statement.customer},
+                {'key': 'model', 'value': statement.model},
                 {'key': 'user_api_key_alias', 'value': statement.user_api_key_alias},
                 {'key': 'user_api_key_team_id', 'value': statement.user_api_key_team_id},
                 {'key': 'user_api_key_org_id', 'value': statement.user_api_key_org_id}
