@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 
 import duckdb
 
+from pipelines.errors import ConfigurationError
+
 SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
 DEFAULT_MEMORY = "2GB"
+
+_PATTERN_CHARACTER = re.compile(r"[*?\[]")
 
 
 def connect(*, scratch: Path | None = None, share: int = 1) -> duckdb.DuckDBPyConnection:
@@ -64,5 +69,25 @@ def identifier(name: str) -> str:
 
 
 def file_list(files: list[Path] | tuple[Path, ...]) -> str:
-    """A SQL list of file names, for ``read_parquet``."""
-    return "[" + ", ".join(literal(file) for file in files) + "]"
+    """A SQL list of files, for ``read_parquet`` and its like."""
+    return "[" + ", ".join(literal(scanned(file)) for file in files) + "]"
+
+
+def scanned(file: str | Path) -> str:
+    """The file's name as DuckDB's readers must be given it to read this file and no other.
+
+    They take names for patterns: ``cur[1].parquet`` would read ``cur1.parquet``. Targets of COPY are no patterns.
+
+    Raises ConfigurationError for a name with both a pattern's characters and a backslash, which a pattern can't state.
+    """
+    name = str(file)
+    if not _PATTERN_CHARACTER.search(name):
+        return name
+    if "\\" in name:
+        raise ConfigurationError(
+            "A file's name can't be read.",
+            where=name,
+            expected="a path without a backslash where it has one of * ? [",
+            remedy="rename the file or its folder",
+        )
+    return _PATTERN_CHARACTER.sub(r"[\g<0>]", name)

@@ -10,7 +10,7 @@ from decimal import Decimal
 import duckdb
 
 from pipelines.errors import ConfigurationError
-from pipelines.lake.database import SQL_FOLDER, identifier, literal
+from pipelines.lake.database import SQL_FOLDER, identifier, literal, scanned
 
 Parameter = str | int | Decimal | date | datetime | None
 
@@ -59,7 +59,7 @@ def register_mappings(connection: duckdb.DuckDBPyConnection) -> None:
     for file in sorted((SQL_FOLDER / "mappings").glob("*.csv")):
         connection.execute(
             f"CREATE OR REPLACE TABLE mappings.{identifier(file.stem)} AS "
-            f"SELECT * FROM read_csv({literal(file)}, all_varchar = true, header = true, delim = ',', quote = '\"')"
+            f"SELECT * FROM read_csv({literal(scanned(file))}, all_varchar = true, header = true, delim = ',', quote = '\"')"
         )
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from pipelines.errors import DeliveryError
-from pipelines.lake.database import identifier, literal
+from pipelines.lake.database import identifier, literal, scanned
 from pipelines.sources.aws_cur_columns import (
     COLUMNS,
     DECIMALS,
@@ -28,6 +31,14 @@ from pipelines.sources.aws_cur_columns import (
 _TEXT_MAP = "MAP(VARCHAR, VARCHAR)"
 # Left bare, blank or not, so that a filter on it reaches the Parquet reader.
 _FILTERED = "line_item_line_item_type"
+# A header or value may be as long as the line that DuckDB is told to read.
+_LONGEST_LINE = 16_777_216
+_PACKED_BLOCK = 1 << 20
+_MOST_DECIMAL_DIGITS = 38
+_INTEGER = re.compile(r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)")
+_SIMPLE = re.compile(r"VARCHAR|BOOLEAN|UUID|DATE|FLOAT|DOUBLE|DECIMAL\(.*\)|TIMESTAMP.*|" + _INTEGER.pattern)
+_NUMBER = re.compile(r"VARCHAR|FLOAT|DOUBLE|DECIMAL\(.*\)|" + _INTEGER.pattern)
+_TIME = re.compile(r"VARCHAR|DATE|TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZONE")
 _UNREADABLE = "error('a value can''t be read')"
 _TYPES = {
     **dict.fromkeys(TEXTS, "VARCHAR"),
@@ -132,7 +143,7 @@ def slices(delivered: Sequence[DeliveredRows], count: int) -> list[list[Delivere
 
 def _row_count(connection: duckdb.DuckDBPyConnection, file: Path, name: str) -> int:
     with _reading(name):
-        [(rows,)] = connection.sql(f"SELECT num_rows FROM parquet_file_metadata({literal(file)})").fetchall()
+        [(rows,)] = connection.sql(f"SELECT num_rows FROM parquet_file_metadata({literal(scanned(file))})").fetchall()
     return int(rows)
 
 
@@ -144,7 +155,7 @@ def billing_periods(connection: duckdb.DuckDBPyConnection, file: Path) -> list[s
         relation = _csv_reader(file, columns, ragged=_ragged(file, where))
     else:
         columns = _parquet_columns(connection, file, where)
-        relation = f"read_parquet({literal(file)})"
+        relation = f"read_parquet({literal(scanned(file))}, hive_partitioning = false)"
     _refuse_missing_columns([column.header for column in columns], where)
     start = _expression("bill_billing_period_start_date", columns, unreadable="NULL")
     with _reading(where):
@@ -184,12 +195,13 @@ def _select(connection: duckdb.DuckDBPyConnection, part: DeliveredRows) -> str:
     )
     # Row groups outside the bounds aren't read.
     return (
-        f"SELECT\n    {listed}\nFROM read_parquet({literal(part.path)}, file_row_number = true)\n"
+        f"SELECT\n    {listed}\nFROM read_parquet({literal(scanned(part.path))}, file_row_number = true, hive_partitioning = false)\n"
         f"WHERE file_row_number >= {part.rows.start} AND file_row_number < {part.rows.stop}"
     )
 
 
 def _csv_as_parquet(connection: duckdb.DuckDBPyConnection, file: Path, name: str, target: Path) -> Path:
+    _refuse_damaged_archive(file, name)
     # COPY keeps the file's order, so that a line's number is its row number in the Parquet file, whatever the threads.
     columns = _csv_columns(file, name)
     _refuse_missing_columns([column.header for column in columns], name)
@@ -257,14 +269,6 @@ def _expression(column: str, columns: Sequence[_Column], *, unreadable: str) -> 
     if whole:
         source = whole[0]
         typed = _typed(column, source)
-        if typed is None:
-            raise DeliveryError(
-                "A column has a type that we can't read.",
-                where=source.header,
-                expected=_TYPES[column],
-                found=source.type,
-                remedy="export the column as AWS defines it",
-            )
         if column in TEXTS:
             return typed
         # Formatted piecemeal: headers are the user's own words and may hold braces.
@@ -287,7 +291,33 @@ def _expression(column: str, columns: Sequence[_Column], *, unreadable: str) -> 
     return f"CAST(NULL AS {_TYPES[column]})"
 
 
-def _typed(column: str, source: _Column) -> str | None:
+def _refuse_unknown_types(columns: Sequence[_Column], where: str) -> None:
+    for source in columns:
+        place = canonical_place(source.header)
+        if place is None:
+            continue
+        known, expected = _known_types(place.column, is_entry=place.key is not None)
+        if not known.fullmatch(source.type):
+            raise DeliveryError(
+                "A column has a type that we can't read.",
+                where=f"{where}, column {source.header}",
+                expected=expected,
+                found=source.type,
+                remedy="export the column as AWS defines it",
+            )
+
+
+def _known_types(column: str, *, is_entry: bool) -> tuple[re.Pattern[str], str]:
+    if column in DECIMALS:
+        return _NUMBER, f"text, an integer, a double or a decimal of up to {_MOST_DECIMAL_DIGITS} digits"
+    if column in TIMESTAMPS:
+        return _TIME, "a time, a date or text"
+    if column in MAPS and not is_entry:
+        return re.compile(r"VARCHAR|MAP\(.*\)"), "a map or text"
+    return _SIMPLE, "text or a simple value"
+
+
+def _typed(column: str, source: _Column) -> str:
     value, type_ = source.name, source.type
     if column == _FILTERED:
         return f"CAST({value} AS VARCHAR)"
@@ -300,12 +330,13 @@ def _typed(column: str, source: _Column) -> str | None:
             return f"try_exact_decimal_of_text({value})"
         return f"TRY_CAST({value} AS DECIMAL(38,18))"
     if column in TIMESTAMPS:
+        if type_ == "VARCHAR":
+            # A cast to TIMESTAMP would drop an offset; without one the session's zone, UTC, stands.
+            return f"timezone('UTC', TRY_CAST({value} AS TIMESTAMP WITH TIME ZONE))"
         return f"timezone('UTC', {value})" if type_ == "TIMESTAMP WITH TIME ZONE" else f"TRY_CAST({value} AS TIMESTAMP)"
     if type_.startswith("MAP("):
         return value if type_ == _TEXT_MAP else f"TRY_CAST({value} AS {_TEXT_MAP})"
-    if type_ == "VARCHAR":
-        return f"TRY_CAST(TRY_CAST({value} AS JSON) AS {_TEXT_MAP})"
-    return None
+    return f"TRY_CAST(TRY_CAST({value} AS JSON) AS {_TEXT_MAP})"
 
 
 def _gathered_map(entries: Mapping[str, Sequence[str]]) -> str:
@@ -328,31 +359,62 @@ def _refuse_missing_columns(headers: Sequence[str], where: str) -> None:
 
 def _parquet_columns(connection: duckdb.DuckDBPyConnection, file: Path, where: str) -> list[_Column]:
     with _reading(where):
-        described = connection.sql(f"DESCRIBE SELECT * FROM read_parquet({literal(file)})").fetchall()
-    return [_Column(header=row[0], name=identifier(row[0]), type=row[1]) for row in described]
+        described = connection.sql(
+            f"DESCRIBE SELECT * FROM read_parquet({literal(scanned(file))}, hive_partitioning = false)"
+        ).fetchall()
+        # DuckDB reads longer decimals as doubles and says no more.
+        elements = connection.sql(
+            f"SELECT name, num_children, precision, scale FROM parquet_schema({literal(scanned(file))})"
+        ).fetchall()
+    columns = [
+        _Column(header=row[0], name=identifier(row[0]), type=_long_decimal(members) or row[1])
+        for row, members in zip(described, _members(elements), strict=True)
+    ]
+    _refuse_unknown_types(columns, where)
+    return columns
+
+
+def _members(elements: Sequence[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """The schema elements of each column; the schema lists them depth first, after the root."""
+    position = 1
+    while position < len(elements):
+        first, unread = position, 1
+        while unread:
+            unread += (elements[position][1] or 0) - 1
+            position += 1
+        yield list(elements[first:position])
+
+
+def _long_decimal(members: Sequence[tuple[Any, ...]]) -> str | None:
+    """The longest decimal of a column's elements, where DuckDB's are shorter."""
+    precision, scale = max((member[2] or 0, member[3] or 0) for member in members)
+    return f"decimal of {precision} digits, {scale} of them decimals" if precision > _MOST_DECIMAL_DIGITS else None
 
 
 def _csv_columns(file: Path, where: str) -> list[_Column]:
     # Read by position: DuckDB folds the case of names, and tags may differ in nothing else.
     with _reading(where), _open_text(file) as text:
-        headers = next(csv.reader(text), [])
+        headers = next(_csv_rows(text), [])
     return [_Column(header=header, name=f"column{number}", type="VARCHAR") for number, header in enumerate(headers)]
 
 
 def _csv_reader(file: Path, columns: Sequence[_Column], *, ragged: bool) -> str:
     types = ", ".join(f"'{column.name}': 'VARCHAR'" for column in columns)
+    # DuckDB takes a question mark for the end of the name, and then doesn't see that the file is packed.
+    packing = ", compression = 'gzip'" if file.name.endswith(".gz") else ""
     # DuckDB reads padded rows with quoted line ends only on one thread.
     padding = ", null_padding = true, parallel = false" if ragged else ""
     return (
-        f"read_csv({literal(file)}, columns = {{{types}}}, header = true, auto_detect = false, delim = ',', "
-        f"quote = '\"', escape = '\"', nullstr = '', max_line_size = 16777216{padding})"
+        f"read_csv({literal(scanned(file))}, columns = {{{types}}}, header = true, auto_detect = false, "
+        f"hive_partitioning = false, delim = ',', "
+        f"quote = '\"', escape = '\"', nullstr = '', max_line_size = {_LONGEST_LINE}{padding}{packing})"
     )
 
 
 def _ragged(file: Path, where: str) -> bool:
     """Whether every row lacks the same number of trailing fields. Rows that differ in length are refused."""
     with _reading(where), _open_text(file) as text:
-        rows = csv.reader(text)
+        rows = _csv_rows(text)
         width = len(next(rows, []))
         first = next(rows, None)
         if first is None or len(first) == width:
@@ -369,6 +431,20 @@ def _ragged(file: Path, where: str) -> bool:
     return True
 
 
+def _csv_rows(text: io.TextIOBase) -> Iterator[list[str]]:
+    # The limit is the whole process's, so that taking it back would cut short a reader on another thread.
+    csv.field_size_limit(_LONGEST_LINE)
+    return csv.reader(text)
+
+
+def _refuse_damaged_archive(file: Path, where: str) -> None:
+    """Read a gzip file to its end: DuckDB takes one that breaks off or whose checksum is wrong for whole."""
+    if file.name.endswith(".gz"):
+        with _reading(where), gzip.open(file, "rb") as content:
+            while content.read(_PACKED_BLOCK):
+                pass
+
+
 @contextmanager
 def _open_text(file: Path) -> Iterator[io.TextIOBase]:
     if file.name.endswith(".gz"):
@@ -383,7 +459,7 @@ def _open_text(file: Path) -> Iterator[io.TextIOBase]:
 def _reading(where: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, duckdb.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error, duckdb.Error) as error:
         raise DeliveryError(
             "The file can't be read.", where=where, found=str(error), remedy="have AWS deliver the file again"
         ) from error

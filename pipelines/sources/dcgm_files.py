@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from pipelines.errors import DeliveryError
+from pipelines.lake.database import scanned
 from pipelines.sources.deliveries import DeliveredFile, Delivery, content_version, signature_of
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def create_series(connection: duckdb.DuckDBPyConnection, *, files: str) -> None:
     paths = [Path(path) for (path,) in connection.sql(f"SELECT path FROM {files} ORDER BY path").fetchall()]
     largest = max([_SMALLEST_BUFFER_BYTES, *map(_response_bytes, paths)])
     try:
-        connection.execute(_READ_RESPONSES, [[str(path) for path in paths], largest])
+        connection.execute(_READ_RESPONSES, [[scanned(path) for path in paths], largest])
     except duckdb.InvalidInputException as error:
         raise DeliveryError(
             "A telemetry file can't be read as a Prometheus API response.",

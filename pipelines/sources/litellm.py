@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines.errors import DeliveryError
+from pipelines.lake.database import scanned
 from pipelines.sources.deliveries import DeliveredFile, Delivery, content_version, signature_of
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def create_lines(connection: duckdb.DuckDBPyConnection, *, files: str) -> None:
     """
     paths = [path for (path,) in connection.sql(f"SELECT path FROM {files} ORDER BY path").fetchall()]
     try:
-        connection.execute(_READ_LINES, [paths])
+        connection.execute(_READ_LINES, [[scanned(path) for path in paths]])
     except duckdb.InvalidInputException as error:
         raise DeliveryError(
             "A request log can't be read as lines of JSON.",
