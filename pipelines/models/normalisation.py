@@ -60,17 +60,17 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
         register_mappings(space.connection)
         try:
             staged, audits = _stage_and_audit(lineage, space, bill, token)
-        except (DeliveryError, duckdb.InvalidInputException, duckdb.ConversionException) as error:
-            # DuckDB meets a value that is no number only when it reads it; its message then names file, row and column.
-            _keep_rejected(lineage, space, bill, [], str(error))
-            if isinstance(error, DeliveryError):
+        except (duckdb.OutOfMemoryException, duckdb.InterruptException):
+            # Nothing that the delivery is to blame for.
+            raise
+        except (DeliveryError, duckdb.Error) as error:
+            # DuckDB meets a value that is no number, and damaged pages, only when it reads them. Its message names file,
+            # row and column of such a value, but nothing of a damaged file.
+            refusal = error if isinstance(error, DeliveryError) else _unreadable(bill, error)
+            _keep_rejected(lineage, space, bill, [], str(refusal))
+            if refusal is error:
                 raise
-            raise DeliveryError(
-                "The delivery can't be read.",
-                where=bill.where,
-                found=str(error),
-                remedy="the charges of its last good delivery stay in place; ask for the export to be delivered again",
-            ) from error
+            raise refusal from error
         label = f"{bill.delivery.source_name}.{period}"
         record_audits(lineage.lake, space, contract, audits, label=label, token=token)
         failed = [audit for audit in audits if not audit.passed and audit.severity == "error"]
@@ -89,6 +89,15 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
         commit(lineage.lake, contract, staged)
     rows = sum(part.rows for part in staged)
     return Built(contract.table, (bill.charges,), rows, unchanged=False, audits=tuple(audits))
+
+
+def _unreadable(bill: _Bill, error: duckdb.Error) -> DeliveryError:
+    return DeliveryError(
+        "The delivery can't be read.",
+        where=f"{bill.where}, file(s) {', '.join(file.name for file in bill.delivery.files)}",
+        found=str(error),
+        remedy="the charges of its last good delivery stay in place; ask for the export to be delivered again",
+    )
 
 
 def _describe(delivery: LandedDelivery) -> _Bill:
