@@ -171,6 +171,14 @@ def test_lines_are_numbered_as_an_editor_numbers_them(folder: Path) -> None:
     ]
 
 
+def test_a_log_is_read_by_its_name_and_not_as_a_pattern(tmp_path: Path) -> None:
+    wanted = write(tmp_path / "logs[1]", "a*.jsonl", '{"wanted": 1}\n')
+    write(tmp_path / "logs[1]", "ab.jsonl", '{"neighbour": 1}\n')
+    write(tmp_path / "logs1", "a*.jsonl", '{"other": 1}\n')
+
+    assert created_lines(wanted) == [("a*.jsonl", 1, '{"wanted": 1}')]
+
+
 def test_lines_of_large_files_keep_their_numbers(folder: Path) -> None:
     # Larger than what DuckDB reads at a time, so that several threads take parts of each file.
     paths = [
