@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from pipelines.allocation.rules import load_rule_set
 from pipelines.config import BillSource, Settings, UsageSource
 from pipelines.lake.paths import Lake
 from pipelines.models.pull import pull
@@ -13,7 +14,10 @@ from pipelines.orchestration.steps import UNCHANGED, Outcome, Outcomes, step
 
 
 def landing_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """An asset ``landing/<source>`` for each bill and usage source."""
+    """An asset ``landing/<source>`` for each bill and usage source.
+
+    They are a run's first steps and refuse to begin one whose rules can't be used.
+    """
     sources: list[BillSource | UsageSource] = [*settings.bills, *settings.usage]
     return [_landing(settings, source) for source in sources]
 
@@ -30,6 +34,8 @@ def _landing(settings: Settings, source: BillSource | UsageSource) -> dg.AssetsD
     )
 
     def build(period: str) -> Outcomes:
+        if settings.rules is not None:
+            load_rule_set(settings.rules)
         pulled = pull(Lake(settings.lake), source, period)
         return {
             key: Outcome(

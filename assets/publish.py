@@ -38,7 +38,8 @@ def publish_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 where=f"lake {lake.root}",
                 expected="every table of the period built from the same inputs",
                 found="; ".join(reasons),
-                remedy=f"apportion run --period {period}",
+                remedy="settle what the reasons name (a delivery to mend, a source to leave out), then "
+                f"apportion run --period {period}",
             )
         return {
             PUBLISH: Outcome(

@@ -6,7 +6,6 @@ refused; 4 a period was not published; 130 interrupted.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,12 +41,14 @@ def apportion() -> None:
 def demo(configuration: Path | None, *, verbose: bool) -> int:
     """Write the demo company's deliveries, run August to October 2026, and show what came of it."""
     from pipelines.cli_demo import print_demo_report, write_demo_data
+    from pipelines.cli_reports import reader_may_leave
 
     settings = _settings(configuration)
     write_demo_data(settings.file.parent / DEMO_DATA)
     exit_code = _run(settings, DEMO_PERIODS, None, verbose=verbose)
     if Lake(settings.lake).analysts_file.exists():
-        print_demo_report(settings, *DEMO_PERIODS.split(".."))
+        with reader_may_leave():
+            print_demo_report(settings, *DEMO_PERIODS.split(".."))
     return exit_code
 
 
@@ -67,9 +68,10 @@ def run(configuration: Path | None, periods: str | None, source_name: str | None
 @_configuration
 def status(configuration: Path | None) -> None:
     """Tell which billing periods readers see, which are stale and why, and how far usage has come in."""
-    from pipelines.cli_reports import print_status
+    from pipelines.cli_reports import print_status, reader_may_leave
 
-    print_status(_settings(configuration))
+    with reader_may_leave():
+        print_status(_settings(configuration))
 
 
 @apportion.command()
@@ -78,19 +80,21 @@ def status(configuration: Path | None) -> None:
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, every row.")
 def sql(configuration: Path | None, query: str | None, *, as_csv: bool) -> None:
     """Query the published tables, read-only. Without QUERY it is read from standard input."""
-    from pipelines.cli_reports import open_published, print_csv, print_rows
+    from pipelines.cli_reports import count_statements, open_published, print_csv, print_rows, reader_may_leave
 
     settings = _settings(configuration)
     text = query or ("" if sys.stdin.isatty() else sys.stdin.read())
     if not text.strip():
         raise click.UsageError('Give a query: apportion sql "SELECT * FROM showback.daily LIMIT 10"')
-    with open_published(settings) as connection:
+    with open_published(settings) as connection, reader_may_leave():
         try:
+            if (statements := count_statements(connection, text)) > 1:
+                raise click.UsageError(f"Give one statement, not {statements}: only one result can be printed.")
             relation = connection.sql(text)
+            if relation is not None:
+                (print_csv if as_csv else print_rows)(relation)
         except duckdb.Error as error:
             raise click.ClickException(str(error)) from error
-        if relation is not None:
-            (print_csv if as_csv else print_rows)(relation)
 
 
 @apportion.command()
@@ -112,7 +116,8 @@ def publish(configuration: Path | None) -> None:
         raise PublicationError(
             f"{len(published.stale)} billing period(s) were not published; readers keep their previous figures.",
             found="; ".join(f"{period}: {', '.join(reasons)}" for period, reasons in published.stale.items()),
-            remedy=f"apportion run --period {min(published.stale)}..{max(published.stale)}",
+            remedy="settle what the reasons name (a delivery to mend, a source to leave out), then "
+            f"apportion run --period {min(published.stale)}..{max(published.stale)}",
         )
 
 
@@ -129,10 +134,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted: what was committed is whole; run again to build the rest", err=True)
         exit_code = INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output left, as `| head` does. Nothing may be flushed to it any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        exit_code = 0
     sys.exit(exit_code or 0)
 
 

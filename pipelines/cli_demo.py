@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from rich.console import Console
 
-from pipelines.cli_reports import open_published, print_table
+from pipelines.cli_reports import ReportConsole, open_published, print_table
 from pipelines.config import Settings
 from pipelines.errors import ConfigurationError
 from pipelines.lake.landing import write_durably
@@ -31,7 +30,7 @@ def write_demo_data(folder: Path) -> None:
         raise ConfigurationError(
             "The demo company isn't installed.", remedy="run the demo from a clone of the repository: make demo"
         ) from error
-    console = Console(highlight=False)
+    console = ReportConsole(highlight=False)
     stamp, source = folder / _STAMP, Path(generator.__file__).parent
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == _fingerprint(source, folder):
         console.print(f"[bold]demo data[/] unchanged in {folder}")
@@ -49,7 +48,7 @@ def print_demo_report(settings: Settings, first_period: str, last_period: str) -
         _print("Bridge: from the invoice to what teams are charged", *report.rows("bridge"))
         _print(f"Showback by team, {first_period} to {last_period}, beside its hybrid shares", *team_table(report))
         _print("Unit costs: without idle | with idle", *unit_cost_table(report))
-    console = Console(highlight=False, soft_wrap=True)
+    console = ReportConsole(highlight=False, soft_wrap=True)
     console.print("[bold]Look closer[/]")
     console.print(f"  tables    duckdb -readonly {Lake(settings.lake).analysts_file}")
     console.print('            apportion sql "SELECT * FROM showback.daily LIMIT 10"', markup=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,8 +32,39 @@ from pipelines.models.periods import known_periods, period_state
 from pipelines.orchestration.figures import cost_totals
 
 SHOWN_ROWS = 200
-_WIDTH_OF_A_FILE = 400
+# A pipe or a file has no width of its own: there a row is a line, however long.
+_WIDTH_OF_A_FILE = 1_000_000_000
 _NEVER_BROKEN = 20
+
+
+class ReportConsole(Console):
+    """A console that leaves it to its caller what to do when the reader is gone; rich ends the process with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError, which the write that failed had raised."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Print for a reader who may stop reading, as ``| head`` does: the rest is dropped, and that is no failure."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is buffered would otherwise be flushed to the reader when Python exits, and fail there.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def count_statements(connection: duckdb.DuckDBPyConnection, text: str) -> int:
+    """How many statements the text has. Raises duckdb.Error for one that can't be parsed."""
+    # DuckDB puts a statement of its own, which has no text, before a PIVOT.
+    return sum(
+        bool(statement.query) or statement.type != duckdb.StatementType.CREATE
+        for statement in connection.extract_statements(text)
+    )
 
 
 @contextmanager
@@ -50,9 +83,10 @@ def open_published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def print_rows(relation: duckdb.DuckDBPyRelation) -> None:
-    """Print the first rows as a table."""
+    """Print the first rows as a table; on a terminal a text may break into lines, elsewhere a row is one line."""
     rows = relation.limit(SHOWN_ROWS + 1).fetchall()
-    print_table(relation.columns, rows[:SHOWN_ROWS])
+    shown = rows[:SHOWN_ROWS]
+    print_table(relation.columns, shown if sys.stdout.isatty() else [[_on_one_line(v) for v in row] for row in shown])
     if len(rows) > SHOWN_ROWS:
         Console(stderr=True).print(f"the first {SHOWN_ROWS} rows; --csv prints them all")
 
@@ -60,8 +94,9 @@ def print_rows(relation: duckdb.DuckDBPyRelation) -> None:
 def print_csv(relation: duckdb.DuckDBPyRelation) -> None:
     """Print every row as CSV with a header; NULL is an empty field, amounts in plain digits."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
+    reader = relation.to_arrow_reader()
     writer.writerow(relation.columns)
-    for batch in relation.to_arrow_reader():
+    for batch in reader:
         writer.writerows([_text(value) for value in row.values()] for row in batch.to_pylist())
 
 
@@ -89,8 +124,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
         )
     for row in cells:
         table.add_row(*map(escape, row))
-    # A pipe or a file has no width of its own: there a row is a line, however long.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
+    console = ReportConsole(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
     # A screen too narrow for the values breaks the lines itself: cut off values would be wrong ones.
     narrowest = Measurement.get(console, console.options, table).minimum
     console.print(table, width=max(narrowest, console.width), crop=False, no_wrap=True)
@@ -148,6 +182,11 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, str):
         return re.fullmatch(r"-?[\d,]+(\.\d+)?( %| \| -?[\d,.]+)?", value) is not None
     return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
+
+
+def _on_one_line(value: Any) -> Any:
+    """A text with its line ends written as ``\\n``; any other value as it is."""
+    return "\\n".join(value.splitlines()) if isinstance(value, str) else value
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import dagster as dg
 from rich.console import Console
 
+from pipelines.allocation.rules import load_rule_set
 from pipelines.config import Settings
 from pipelines.definitions import definitions
 from pipelines.lake.paths import Lake
@@ -21,12 +22,14 @@ _NAME_WIDTH = 36
 def run_periods(settings: Settings, periods: str | None, source_name: str | None, *, verbose: bool) -> int:
     """Run billing periods one after another; returns the exit code that tells most of theirs.
 
-    Raises ConfigurationError for periods that can't be run.
+    Raises, before any step, ConfigurationError for periods that can't be run and RuleError for rules that can't be used.
     """
     console = Console(highlight=False)
     if not verbose:
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
     wanted = expand_periods(settings, periods)
+    if settings.rules is not None:
+        load_rule_set(settings.rules)
     with open_instance(settings) as instance:
         for run_id in mark_dead_runs(instance, Lake(settings.lake)):
             console.print(f"[yellow]run {run_id} was killed before it finished; marked as failed[/]")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +17,9 @@ import assets.landing
 from pipelines.cli import main
 from pipelines.config import load_settings
 from pipelines.orchestration.instance import open_instance
-from tests.normalise.bills import line, write_legacy
+from tests.normalise.bills import line, write_cur2, write_legacy
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 SEPTEMBER = [line("Usage", "1.25"), line("Usage", "0.000000000000000001"), line("Tax", "0.07")]
 
 
@@ -141,7 +146,7 @@ def test_a_refused_month_stays_out_and_the_other_is_published(apportion: Command
     assert apportion.runs() == [
         ("nightly", "2026-09", "SUCCESS"),
         ("nightly", "2026-10", "FAILURE"),
-        ("publish_ready_periods", "2026-10", "SUCCESS"),
+        ("publish_ready_periods", "2026-10", "FAILURE"),
     ]
     periods = apportion("sql", "SELECT DISTINCT billing_period FROM showback.daily", "--csv")
     assert periods.output == "billing_period\n2026-09\n"
@@ -151,7 +156,9 @@ def test_a_refused_month_stays_out_and_the_other_is_published(apportion: Command
     assert rejected.output.splitlines()[1:] == ["SomethingNew,1"]
     status = apportion("status").output
     assert re.search(r"2026-09 +current ", status)
-    assert re.search(r"2026-10 +stale, not published yet .*billing.charges has no accepted delivery of aws", status)
+    assert re.search(
+        r"2026-10 +stale, not published yet .* failure .*billing.charges has no accepted delivery of aws", status
+    )
 
 
 def test_readers_keep_the_figures_of_a_month_whose_correction_is_refused(apportion: CommandLine) -> None:
@@ -166,7 +173,10 @@ def test_readers_keep_the_figures_of_a_month_whose_correction_is_refused(apporti
     published = apportion("publish")
     assert published.exit_code == 4
     assert "1 billing period(s) were not published; readers keep their previous figures." in published.errors
-    assert "what to do: apportion run --period 2026-09..2026-09" in published.errors
+    assert (
+        "what to do: settle what the reasons name (a delivery to mend, a source to leave out), then "
+        "apportion run --period 2026-09..2026-09\n"
+    ) in published.errors
     assert apportion.runs() == [
         ("nightly", "2026-09", "SUCCESS"),
         ("nightly", "2026-09", "FAILURE"),
@@ -280,3 +290,145 @@ def test_sql_prints_numbers_in_plain_digits_and_null_as_a_dash(apportion: Comman
     )
 
     assert answer.output.splitlines()[3].split() == ["0.000000000000000001", "–", "a"]
+
+
+@pytest.mark.parametrize("form", [[], ["--csv"]])
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("SELECT CAST('a' AS INTEGER)", "Could not convert string 'a' to INT32"),
+        ("SELECT * FROM range(3) WHERE error('no such hour')", "no such hour"),
+        ("SELEC 1", "syntax error"),
+    ],
+)
+def test_a_query_that_fails_while_it_is_parsed_or_fetched_is_told_without_a_traceback(
+    apportion: CommandLine, query: str, problem: str, form: list[str]
+) -> None:
+    assert apportion("publish").exit_code == 0
+
+    answer = apportion("sql", query, *form)
+
+    assert (answer.exit_code, answer.output) == (1, "")
+    assert problem in answer.errors
+
+
+def test_several_statements_are_refused_and_a_pivot_is_one(apportion: CommandLine) -> None:
+    assert apportion("publish").exit_code == 0
+
+    several = apportion("sql", "SELECT 1; SELECT 2;")
+    assert (several.exit_code, several.output) == (2, "")
+    assert "Give one statement, not 2: only one result can be printed." in several.errors
+
+    assert apportion("sql", "SELECT ';' AS text; -- the end", "--csv") == Answer(0, "text\n;\n", "")
+    pivot = "PIVOT (SELECT 'a' AS team, 2 AS cost) ON team USING sum(cost)"
+    assert apportion("sql", pivot, "--csv") == Answer(0, "a\n2\n", "")
+
+
+def test_a_row_is_one_line_where_the_output_is_no_terminal(apportion: CommandLine) -> None:
+    assert apportion("publish").exit_code == 0
+    columns = ", ".join(f"repeat('{number % 10}', 60) AS column_{number}" for number in range(100))
+
+    lines = apportion("sql", f"SELECT {columns}, 'two' || chr(10) || 'lines' AS text FROM range(3)").output.splitlines()
+
+    filled = [text.split() for text in lines if text.strip()]
+    assert len(filled) == 5  # heading, rule, three rows
+    assert filled[0] == [*(f"column_{number}" for number in range(100)), "text"]
+    assert filled[2:] == [[*(str(number % 10) * 60 for number in range(100)), r"two\nlines"]] * 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sql", "--csv", "SELECT i, repeat('x', 100) AS text FROM range(100000) AS numbers(i)"],
+        ["sql", "SELECT i, repeat('x', 5000) AS text FROM range(200) AS numbers(i)"],
+        ["status"],
+    ],
+)
+def test_a_reader_that_leaves_is_no_failure(apportion: CommandLine, arguments: list[str]) -> None:
+    assert apportion("publish").exit_code == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.cli", *arguments, "--config", str(apportion.configuration)],
+        cwd=REPOSITORY,
+        env={**os.environ, "DAGSTER_HOME": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+
+    process.stdout.readline()
+    process.stdout.close()
+
+    with process.stderr as errors:
+        assert (errors.read(), process.wait()) == (b"", 0)
+
+
+def deliver_export(apportion: CommandLine, execution: str, *file_names: str) -> Path:
+    """An export of September with an execution that names these files; returns the execution's folder of data."""
+    folder = apportion.configuration.parent / "exports" / "cur"
+    data = folder / "data" / "BILLING_PERIOD=2026-09" / execution
+    data.mkdir(parents=True)
+    manifest = folder / "metadata" / "BILLING_PERIOD=2026-09" / execution / "cur-Manifest.json"
+    manifest.parent.mkdir(parents=True)
+    keys = [f"s3://bucket/exports/cur/data/BILLING_PERIOD=2026-09/{execution}/{name}" for name in file_names]
+    manifest.write_text(json.dumps({"dataFiles": keys}))
+    text = apportion.configuration.read_text()
+    apportion.configuration.write_text(text.replace("files: [./september.csv]", "location: ./exports/cur"))
+    return data
+
+
+def test_a_period_is_stale_while_landing_refuses_its_newest_delivery(apportion: CommandLine) -> None:
+    first = deliver_export(apportion, "2026-09-20T04:00:00.000Z-1", "1.parquet")
+    write_cur2(first / "1.parquet", SEPTEMBER)
+    assert apportion("run", "--period", "2026-09").exit_code == 0
+    assert re.search(r"2026-09 +current .* success 20", apportion("status").output)
+
+    second = deliver_export(apportion, "2026-09-21T04:00:00.000Z-2", "1.parquet", "2.parquet")
+    write_cur2(second / "1.parquet", SEPTEMBER)
+    refused = apportion("run", "--period", "2026-09")
+    assert refused.exit_code == 3
+    assert ("landing/aws", "refused") in steps(refused.output)
+    assert re.search(
+        r"2026-09 +stale, readers see its previous figures .* failure 20.*"
+        r"landing refused the newest delivery of aws: ",
+        apportion("status").output,
+    )
+    costs = apportion("sql", "SELECT sum(BilledCost) AS billed FROM showback.daily", "--csv")
+    assert costs.output == "billed\n1.320000000000000001\n"
+
+    write_cur2(second / "2.parquet", [line("Usage", "2")])
+    assert apportion("run", "--period", "2026-09").exit_code == 0
+    assert re.search(r"2026-09 +current .* success 20", apportion("status").output)
+    # 1.320000000000000001 as before, and 2 of the second file
+    costs = apportion("sql", "SELECT sum(BilledCost) AS billed FROM showback.daily", "--csv")
+    assert costs.output == "billed\n3.320000000000000001\n"
+
+
+def test_rules_that_cannot_be_used_end_with_2_before_the_first_step(apportion: CommandLine) -> None:
+    rules = apportion.configuration.parent / "allocation_rules"
+    rules.mkdir()
+    (rules / "broken.yaml").write_text("rule: broken\npriority: first\n")
+    apportion.configuration.write_text(f"{apportion.configuration.read_text()}rules: ./allocation_rules\n")
+
+    answer = apportion("run", "--period", "2026-09")
+
+    assert answer.exit_code == 2
+    assert "broken.yaml" in answer.errors
+    assert steps(answer.output) == []
+    assert apportion.runs() == []
+    assert not (apportion.configuration.parent / "lake" / "landing").exists()
+
+
+def test_the_refusal_of_an_account_billed_twice_says_to_settle_that_first(apportion: CommandLine) -> None:
+    text = apportion.configuration.read_text()
+    apportion.configuration.write_text(f"{text}  - {{name: again, kind: aws-cur, files: [./september.csv]}}\n")
+
+    answer = apportion("run", "--period", "2026-09")
+
+    assert answer.exit_code == 4
+    told = " ".join(answer.output.split())
+    assert "are billed by both again and aws: leave one of these sources out" in told
+    assert (
+        "what to do: settle what the reasons name (a delivery to mend, a source to leave out), then apportion run "
+        "--period 2026-09"
+    ) in told

@@ -18,6 +18,7 @@ from pipelines.config import Settings
 from pipelines.lake.landing import write_durably
 from pipelines.lake.locks import exclusive
 from pipelines.lake.paths import Lake
+from pipelines.orchestration.jobs import PUBLISH
 
 CODE_LOCATION = "pipelines.definitions"
 
@@ -85,11 +86,16 @@ def _write_lazily() -> None:
 
 
 def last_runs(settings: Settings) -> dict[str, str]:
-    """How and when the newest run of each billing period ended, such as ``success 2026-10-16 04:00``."""
+    """How and when the newest run of each billing period ended, such as ``success 2026-10-16 04:00 UTC``.
+
+    Runs that only publish don't count: one follows each failed run, and how it ends says nothing of the failure.
+    """
     found: dict[str, str] = {}
     with open_instance(settings) as instance:
         for record in instance.get_run_records(limit=_RECENT_RUNS):
             run = record.dagster_run
+            if run.job_name == PUBLISH:
+                continue
             status = run.status.value.lower()
             for period in _periods_of(run.tags):
                 found.setdefault(period, f"{status} {record.create_timestamp:%Y-%m-%d %H:%M} UTC")

@@ -55,8 +55,8 @@ def test_dagster_accepts_the_settings_and_captures_no_output_of_the_command_line
         assert type(instance.compute_log_manager).__name__ == "NoOpComputeLogManager"
 
 
-def finished(run_id: str, tags: dict[str, str], status: str = "SUCCESS") -> dg.DagsterRun:
-    return dg.DagsterRun(job_name="nightly", run_id=run_id, tags=tags, status=dg.DagsterRunStatus(status))
+def finished(run_id: str, tags: dict[str, str], status: str = "SUCCESS", job: str = "nightly") -> dg.DagsterRun:
+    return dg.DagsterRun(job_name=job, run_id=run_id, tags=tags, status=dg.DagsterRunStatus(status))
 
 
 def test_the_newest_run_of_a_period_is_told_also_when_it_covered_a_range(settings: Settings) -> None:
@@ -119,3 +119,12 @@ def test_two_first_starts_at_once_both_find_their_records(settings: Settings) ->
     started = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in range(2)]
 
     assert [process.communicate()[0] for process in started] == ["0\n", "0\n"]
+
+
+def test_a_run_that_only_publishes_hides_no_failure(settings: Settings) -> None:
+    september = {"dagster/partition": "2026-09"}
+    with open_instance(settings) as instance:
+        instance.add_run(finished("1", september, "FAILURE"))
+        instance.add_run(finished("2", september, job="publish_ready_periods"))
+
+    assert last_runs(settings)["2026-09"].startswith("failure 20")
