@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pipelines.allocation.parts import charges_select, create_elements
@@ -10,9 +11,14 @@ from pipelines.allocation.pools import ChargeKinds
 from pipelines.allocation.rules import RuleSet
 from pipelines.allocation.shares import create_shares
 from pipelines.allocation.windows import create_windows
+from pipelines.errors import DeliveryError
 
 if TYPE_CHECKING:
     import duckdb
+
+COSTS = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
+LARGEST_TOTAL_COST = Decimal(10) ** 20
+"""Where DECIMAL(38,18) ends: the totals of a billing period and the audits that compare them stay below."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +49,48 @@ def create_allocation(
     The session holds ``billing.charges`` with one billing period, the ``usage`` tables with every day that its charges
     were made for, and the mappings. Leaves the schema ``split``.
 
-    Raises MeasurementError and ZeroWeightError (:mod:`pipelines.allocation.shares`) and ApportionError for tags
-    that are no JSON object.
+    Raises MeasurementError and ZeroWeightError (:mod:`pipelines.allocation.shares`), DeliveryError for costs whose
+    totals don't fit, and ApportionError for tags that are no JSON object.
     """
+    _refuse_costs_without_a_total(connection, billing_period)
     connection.execute("CREATE SCHEMA IF NOT EXISTS split")
     kinds = ChargeKinds(connection, rule_set)
     create_windows(connection, rule_set.rules, rule_set.dimensions, kinds)
     create_shares(connection)
     create_elements(connection, rule_set.rules, rule_set.dimensions)
     return AllocationRelations(kinds, create_rules(connection, rule_set, billing_period=billing_period))
+
+
+def _refuse_costs_without_a_total(connection: duckdb.DuckDBPyConnection, billing_period: str) -> None:
+    """Refuse costs that sum, without their signs, to 10^20 or more: no table could hold their total."""
+    for column in COSTS:
+        largest, charges = connection.execute(
+            f"SELECT coalesce(greatest(max({column}), -min({column})), 0), count(*) FROM billing.charges"
+        ).fetchall()[0]
+        if largest < LARGEST_TOTAL_COST // max(charges, 1):
+            continue
+        too_large = connection.execute(
+            f"""
+            SELECT
+                BillingCurrency,
+                sum(abs(CAST(whole_part({column}) AS HUGEINT))) + count(*) AS total,
+                arg_max(x_SourceName || ', ' || x_SourceFile || ', row ' || x_SourceRow, abs({column})) AS largest_at
+            FROM billing.charges
+            GROUP BY BillingCurrency
+            HAVING total >= {LARGEST_TOTAL_COST:f}::HUGEINT
+            ORDER BY BillingCurrency NULLS FIRST
+            """
+        ).fetchone()
+        if too_large is not None:
+            currency, total, largest_at = too_large
+            raise DeliveryError(
+                f"The costs of a billing period are too large to be totalled: column {column}.",
+                where=f"billing period {billing_period}, {column} in {currency}; the largest is in {largest_at}",
+                expected=f"amounts that sum, without their signs, to less than {LARGEST_TOTAL_COST:f}",
+                found=f"about {total}",
+                remedy="Look at that row: a bill of this size is almost always a wrong unit or a damaged file. Have the "
+                "provider deliver the bill again, then run again.",
+            )
 
 
 def create_rules(connection: duckdb.DuckDBPyConnection, rule_set: RuleSet, *, billing_period: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from pipelines.allocation.dimensions import Dimension, Dimensions, Lookup, LookupSource, TagSource
 from pipelines.allocation.engine import create_allocation
 from pipelines.allocation.shares import MeasurementError, ZeroWeightError
+from pipelines.errors import DeliveryError
 from pipelines.lake import tables as lake_tables
 from pipelines.models.contracts import contracts
 from tests.allocation.allocation_tables import Row, allocate, delivered, failed_audits, rule_set, session, stage
@@ -232,6 +233,92 @@ def test_a_billed_hour_without_telemetry_is_gap_beside_a_machine_that_has_it() -
     assert parts(connection, "x_SourceRow", "x_TargetId", "EffectiveCost") == [
         *((row, target, "6") for row in (1, 2, 3) for target in ("a", "__gap__"))
     ]
+
+
+def test_gpus_of_a_billed_machine_without_telemetry_are_gap_beside_those_that_have_it() -> None:
+    # 8 GPUs were billed for an hour, telemetry knows of one, which a and b held half each: gap 7/8 of 16 = 14.
+    # The key divides 16 x 1/8 = 2 as 1 to 1.
+    connection = session([billed("16", x_GpuCount=8)], gpu_hours=[held("a", "0.5"), held("b", "0.5")], deliveries=GPUS)
+    allocate(connection, rule_set(rule()))
+    assert parts(connection, "x_TargetId", "EffectiveCost") == [("a", "1"), ("b", "1"), ("__gap__", "14")]
+
+
+def test_minutes_before_the_first_sample_are_gap() -> None:
+    # 4 GPUs billed for an hour, measured for 54 minutes each: 4 x 0.9 = 3.6 of 4. Gap 0.4 / 4 x 10 = 1.
+    connection = session([billed("10")], gpu_hours=[held("a", "3.6")], deliveries=GPUS)
+    allocate(connection, rule_set(rule()))
+    assert parts(connection, "x_TargetId", "EffectiveCost") == [("a", "9"), ("__gap__", "1")]
+
+
+def test_a_line_over_several_hours_is_compared_with_all_their_telemetry() -> None:
+    # 2 hours x 4 GPUs billed in one line; telemetry has 3 in each: gap 2/8 of 8 = 2.
+    line = {"ConsumedQuantity": "2", "ConsumedUnit": "Hours", "x_GpuCount": 4, "x_GpuModel": "NVIDIA H100"}
+    connection = session(
+        [charge(f"{DAY} 00:00:00", f"{DAY} 02:00:00", "8", **line)],
+        gpu_hours=[held("a", "3"), held("b", "3", f"{DAY} 01:00:00")],
+        deliveries=GPUS,
+    )
+    allocate(connection, rule_set(rule()))
+    assert parts(connection, "x_TargetId", "EffectiveCost") == [("a", "3"), ("b", "3"), ("__gap__", "2")]
+
+
+def test_more_telemetry_than_was_billed_stands() -> None:
+    # Half an hour x 4 GPUs = 2 billed, 3 measured: no gap, and the next hour's shortage isn't made up for by it.
+    connection = session(
+        [billed("9", ConsumedQuantity="0.5"), billed("8", hour=1)],
+        gpu_hours=[held("a", "3"), held("a", "3", f"{DAY} 01:00:00")],
+        deliveries=GPUS,
+    )
+    allocate(connection, rule_set(rule()))
+    assert parts(connection, "x_SourceRow", "x_TargetId", "EffectiveCost") == [
+        (1, "a", "9"),
+        (2, "a", "6"),
+        (2, "__gap__", "2"),
+    ]
+
+
+def test_a_machine_of_two_types_within_an_hour_has_one_telemetry() -> None:
+    # Half an hour each of 8 and of 4 GPUs: 4 + 2 = 6 billed, 3 measured: gap 3/6 of each line's 12.
+    connection = session(
+        [billed(ConsumedQuantity="0.5", x_GpuCount=8), billed(ConsumedQuantity="0.5", x_GpuCount=4)],
+        gpu_hours=[held("a", "3")],
+        deliveries=GPUS,
+    )
+    allocate(connection, rule_set(rule()))
+    assert parts(connection, "x_TargetId", "EffectiveCost") == [("a", "6"), ("__gap__", "6")] * 2
+
+
+def test_quantities_up_to_the_last_digit_of_their_type_are_divided_exactly() -> None:
+    # By 1 to 3: 10^19 -> 2.5 x 10^18 and the rest. -(10^20 - 10^-18) / 4 = -24999999999999999999.99999999999999999975,
+    # rounded away from zero at the 18th place: -25000000000000000000; the rest is -74999999999999999999.999999999999999999.
+    connection = session(
+        [hour_charge(ConsumedQuantity="1e19", PricingQuantity="-99999999999999999999.999999999999999999")],
+        gpu_hours=[held("a", "1"), held("b", "3")],
+        deliveries=GPUS,
+    )
+    allocate(connection, rule_set(rule()))
+    assert connection.execute("SELECT ConsumedQuantity, PricingQuantity FROM allocation.charges").fetchall() == [
+        (Decimal("2500000000000000000"), Decimal("-25000000000000000000")),
+        (Decimal("7500000000000000000"), Decimal("-74999999999999999999.999999999999999999")),
+    ]
+    assert failed_audits(connection, "allocation.charges") == []
+
+
+def test_a_cost_near_the_limit_is_spread_over_its_days() -> None:
+    # 6 x 10^19 over three days: 2 x 10^19 each.
+    connection = session([charge(f"{DAY} 00:00:00", "2026-10-08 00:00:00", "6e19")])
+    allocate(connection, rule_set())
+    stage(connection, "allocation.totals")
+    assert connection.execute("SELECT ListCost FROM staged").fetchall() == [(Decimal(2 * 10**19),)] * 3
+    assert failed_audits(connection, "allocation.totals") == []
+
+
+def test_costs_too_large_to_be_totalled_are_refused_by_column_and_row() -> None:
+    charges = [hour_charge(ListCost="99999999999999999999") for _ in range(3)]
+    with pytest.raises(
+        DeliveryError, match=r"(?s)column ListCost.*2026-10, ListCost in USD.*acme\.parquet, row 1.*less than 1000"
+    ):
+        allocate(session(charges), rule_set())
 
 
 def test_more_lines_than_an_hour_has_do_not_make_more_gap() -> None:

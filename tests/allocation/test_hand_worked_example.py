@@ -104,7 +104,8 @@ CHARGES = [
     charge(GAP, "100"),
     charge(MIXED, "10"),
     charge(ZERO, "10.000000000000000001", ContractedCost="5"),
-    charge(MISSING, "12"),
+    # Three GPUs, all of them measured: no gap.
+    charge(MISSING, "12", x_GpuCount=3),
     charge(SHARED, "5", Tags='{"team":"search"}'),
     charge(SHARED, "6", Tags=None),
 ]

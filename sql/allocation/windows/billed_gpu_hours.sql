@@ -1,5 +1,5 @@
--- Grain: one row per window and GPU model: the GPU-hours, in units of the 18th place, that a machine was billed for and
--- telemetry knows nothing of although its day is due: a coverage gap (CONTRACTS.md §4.2), never idle.
+-- Grain: one row per window and GPU model: the GPU-hours, in units of the 18th place, that machines were billed for beyond
+-- what telemetry knows of, although their day is due: a coverage gap (CONTRACTS.md §4.2), never idle.
 WITH pooled_charges AS (
     SELECT
         rule_number,
@@ -32,10 +32,11 @@ watermarks AS (
     GROUP BY rule_number
 ),
 
-known_hours AS (
-    SELECT DISTINCT resource_id, hour
+measured AS (
+    SELECT resource_id, hour, sum(gpu_hours_capacity) AS gpu_hours
     FROM usage.gpu_hours
     WHERE resource_id IN (SELECT resource_id FROM split.pool_resources)
+    GROUP BY resource_id, hour
 ),
 
 -- A machine's hour may be billed in several lines (covered in part by a commitment); no line set makes it longer.
@@ -50,9 +51,9 @@ billed AS (
         slot_start,
         slot_end,
         least(
-            exact_units(sum(hours)),
+            sum(exact_units(least(hours, date_diff('hour', slot_start, slot_end)))),
             CAST(date_diff('hour', slot_start, slot_end) AS HUGEINT) * 1000000000000000000::HUGEINT
-        ) AS hours
+        ) * gpu_count AS gpu_hours
     FROM pooled_charges
     GROUP BY rule_number, window_start, window_end, resource_id, gpu_model, gpu_count, slot_start, slot_end
 ),
@@ -73,24 +74,58 @@ slot_hours AS (
     FROM due
 ),
 
-known_slots AS (
-    SELECT DISTINCT slot_hours.resource_id, slot_hours.slot_start, slot_hours.slot_end
+measured_slots AS (
+    SELECT
+        slot_hours.resource_id,
+        slot_hours.slot_start,
+        slot_hours.slot_end,
+        exact_units(sum(measured.gpu_hours)) AS gpu_hours
     FROM slot_hours
-    INNER JOIN known_hours ON slot_hours.resource_id = known_hours.resource_id AND slot_hours.hour = known_hours.hour
+    INNER JOIN measured ON slot_hours.resource_id = measured.resource_id AND slot_hours.hour = measured.hour
+    GROUP BY slot_hours.resource_id, slot_hours.slot_start, slot_hours.slot_end
+),
+
+-- A machine billed as two types within one slot has one telemetry: it fills the types one after the other.
+compared AS (
+    SELECT
+        due.rule_number,
+        due.window_start,
+        due.window_end,
+        due.gpu_model,
+        due.gpu_hours AS billed,
+        sum(due.gpu_hours) OVER types_so_far AS billed_so_far,
+        coalesce(measured_slots.gpu_hours, 0) AS measured
+    FROM due
+    LEFT JOIN measured_slots
+        ON due.resource_id = measured_slots.resource_id
+        AND due.slot_start = measured_slots.slot_start
+        AND due.slot_end = measured_slots.slot_end
+    WINDOW types_so_far AS (
+        PARTITION BY due.rule_number, due.window_start, due.window_end, due.resource_id, due.slot_start, due.slot_end
+        ORDER BY due.gpu_model NULLS FIRST, due.gpu_count
+        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    )
+),
+
+missing AS (
+    SELECT
+        rule_number,
+        window_start,
+        window_end,
+        gpu_model,
+        least(billed, billed_so_far - measured) AS gpu_hours
+    FROM compared
+    WHERE billed_so_far > measured
 )
 
 SELECT
     charged_windows.window_id,
-    due.rule_number,
-    due.gpu_model,
-    sum(due.hours * due.gpu_count) AS gpu_hours
-FROM due
+    missing.rule_number,
+    missing.gpu_model,
+    sum(missing.gpu_hours) AS gpu_hours
+FROM missing
 INNER JOIN charged_windows
-    ON due.rule_number = charged_windows.rule_number
-    AND due.window_start = charged_windows.window_start
-    AND due.window_end = charged_windows.window_end
-ANTI JOIN known_slots
-    ON due.resource_id = known_slots.resource_id
-    AND due.slot_start = known_slots.slot_start
-    AND due.slot_end = known_slots.slot_end
-GROUP BY charged_windows.window_id, due.rule_number, due.gpu_model
+    ON missing.rule_number = charged_windows.rule_number
+    AND missing.window_start = charged_windows.window_start
+    AND missing.window_end = charged_windows.window_end
+GROUP BY charged_windows.window_id, missing.rule_number, missing.gpu_model
