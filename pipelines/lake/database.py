@@ -74,20 +74,19 @@ def file_list(files: list[Path] | tuple[Path, ...]) -> str:
 
 
 def scanned(file: str | Path) -> str:
-    """The file's name as DuckDB's readers must be given it to read this file and no other.
+    """The name of a file that DuckDB's readers are to read: this file and no other.
 
-    They take names for patterns: ``cur[1].parquet`` would read ``cur1.parquet``. Targets of COPY are no patterns.
+    They take names for patterns: ``cur[1].parquet`` would read ``cur1.parquet``. Escapes (``[[]``) don't help: DuckDB 1.5.5
+    takes the name it has found for a pattern again where its optimiser copies a plan. Targets of COPY are no patterns.
 
-    Raises ConfigurationError for a name with both a pattern's characters and a backslash, which a pattern can't state.
+    Raises ConfigurationError for a name that is a pattern.
     """
     name = str(file)
-    if not _PATTERN_CHARACTER.search(name):
-        return name
-    if "\\" in name:
+    if _PATTERN_CHARACTER.search(name):
         raise ConfigurationError(
-            "A file's name can't be read.",
+            "A file can't be read by its name: DuckDB would read others in its place.",
             where=name,
-            expected="a path without a backslash where it has one of * ? [",
-            remedy="rename the file or its folder",
+            expected="a path without * ? [",
+            remedy="rename the file or the folder; for files of the lake, set 'lake' to another folder",
         )
-    return _PATTERN_CHARACTER.sub(r"[\g<0>]", name)
+    return name

@@ -400,14 +400,12 @@ def _csv_columns(file: Path, where: str) -> list[_Column]:
 
 def _csv_reader(file: Path, columns: Sequence[_Column], *, ragged: bool) -> str:
     types = ", ".join(f"'{column.name}': 'VARCHAR'" for column in columns)
-    # DuckDB takes a question mark for the end of the name, and then doesn't see that the file is packed.
-    packing = ", compression = 'gzip'" if file.name.endswith(".gz") else ""
     # DuckDB reads padded rows with quoted line ends only on one thread.
     padding = ", null_padding = true, parallel = false" if ragged else ""
     return (
         f"read_csv({literal(scanned(file))}, columns = {{{types}}}, header = true, auto_detect = false, "
         f"hive_partitioning = false, delim = ',', "
-        f"quote = '\"', escape = '\"', nullstr = '', max_line_size = {_LONGEST_LINE}{padding}{packing})"
+        f"quote = '\"', escape = '\"', nullstr = '', max_line_size = {_LONGEST_LINE}{padding})"
     )
 
 

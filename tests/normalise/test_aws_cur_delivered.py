@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from pathlib import Path
 
 import duckdb
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import DeliveryError
+from pipelines.errors import ConfigurationError, DeliveryError
 from pipelines.lake.database import connect
 from tests.normalise.bills import (
     SAMPLES,
@@ -304,3 +307,151 @@ def test_a_sample_whose_rows_all_lack_a_field_is_padded(tmp_path: Path) -> None:
 
 def _csv(table: list[list[str]]) -> str:
     return "".join(",".join('"' + str(cell).replace('"', '""') + '"' for cell in row) + "\n" for row in table)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".csv.gz"])
+@pytest.mark.parametrize("name", ["a[x]/cur", "cur[1]", "cur*", "cur?"])
+def test_a_file_whose_name_is_a_pattern_is_refused(tmp_path: Path, name: str, suffix: str) -> None:
+    file = tmp_path / f"{name}{suffix}"
+    file.parent.mkdir(exist_ok=True)
+    write = write_cur2 if suffix == ".parquet" else write_legacy
+    write(tmp_path / f"written{suffix}", [line("Usage", 7)]).rename(file)
+
+    with pytest.raises(ConfigurationError) as refused:
+        normalised(tmp_path / "work", [file])
+
+    assert refused.value.where == str(file)
+
+
+def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
+    folder = tmp_path / "line_item_operation=Wrong"
+    folder.mkdir()
+
+    bill = normalised(
+        tmp_path / "work", [write_cur2(tmp_path / "cur.parquet", [line("Usage", 7)]).rename(folder / "cur.parquet")]
+    )
+
+    assert rows(bill, "SELECT x_Operation, BilledCost FROM staged") == [(None, "7")]
+
+
+def _with_column(path: Path, name: str, column: pyarrow.Array) -> Path:
+    table = pyarrow.parquet.read_table(write_cur2(path, [line("Usage", 7)]))
+    if name in table.column_names:
+        table = table.drop_columns([name])
+    pyarrow.parquet.write_table(table.append_column(name, column), path)
+    return path
+
+
+_LONG = pyarrow.decimal256(50, 18)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "found"),
+    [
+        (
+            "line_item_unblended_cost",
+            pyarrow.array([Decimal("12345678901234567.123456789012345678")], _LONG),
+            "decimal of 50 digits, 18 of them decimals",
+        ),
+        (
+            "discount",
+            pyarrow.array([[("edp", Decimal("0.1"))]], pyarrow.map_(pyarrow.string(), _LONG)),
+            "decimal of 50 digits, 18 of them decimals",
+        ),
+        ("line_item_unblended_cost", pyarrow.array([True]), "BOOLEAN"),
+        ("line_item_usage_start_date", pyarrow.array([1_788_000_000]), "BIGINT"),
+        ("line_item_resource_id", pyarrow.array([b"\xff"]), "BLOB"),
+        ("resource_tags", pyarrow.array([["team"]]), "VARCHAR[]"),
+    ],
+)
+def test_a_column_of_a_type_that_is_not_read_exactly_is_refused(
+    tmp_path: Path, name: str, column: pyarrow.Array, found: str
+) -> None:
+    file = _with_column(tmp_path / "cur.parquet", name, column)
+
+    with pytest.raises(DeliveryError) as refused:
+        normalised(tmp_path / "work", [file])
+
+    assert (refused.value.where, refused.value.found) == (f"cur.parquet, column {name}", found)
+
+
+def test_a_decimal_of_38_digits_keeps_them(tmp_path: Path) -> None:
+    cost = Decimal("12345678901234567890.123456789012345678")
+    file = _with_column(
+        tmp_path / "cur.parquet", "line_item_unblended_cost", pyarrow.array([cost], pyarrow.decimal128(38, 18))
+    )
+
+    assert rows(normalised(tmp_path / "work", [file]), "SELECT BilledCost FROM staged") == [(str(cost),)]
+
+
+@pytest.mark.parametrize(
+    ("start", "read"),
+    [
+        # 05:00 two hours ahead of UTC is 03:00; 22:30 at 09:30 behind is 32:00, 08:00 of the next day.
+        ("2026-09-13T05:00:00+02:00", "2026-09-13 03:00:00"),
+        ("2026-09-12T22:30:00-09:30", "2026-09-13 08:00:00"),
+        ("2026-09-13T05:00:00Z", "2026-09-13 05:00:00"),
+        ("2026-09-13 05:00:00.000", "2026-09-13 05:00:00"),
+    ],
+)
+def test_a_time_in_csv_is_read_in_utc(tmp_path: Path, start: str, read: str) -> None:
+    file = write_legacy(
+        tmp_path / "cur.csv",
+        [line("Usage", 7, line_item_usage_start_date=start, line_item_usage_end_date="2026-09-14T00:00:00Z")],
+    )
+
+    bill = normalised(tmp_path / "work", [file])
+
+    assert rows(bill, "SELECT CAST(ChargePeriodStart AS VARCHAR) FROM staged") == [(read,)]
+
+
+def test_a_time_in_an_unknown_zone_is_refused(tmp_path: Path) -> None:
+    file = write_legacy(tmp_path / "cur.csv", [line("Usage", 7, line_item_usage_start_date="2026-09-13 05:00:00 CEST")])
+
+    with pytest.raises(DeliveryError) as refused:
+        normalised(tmp_path / "work", [file])
+
+    assert refused.value.where == "cur.csv, row 1, column lineItem/UsageStartDate"
+    assert refused.value.found == "'2026-09-13 05:00:00 CEST'"
+
+
+def _broken_off(content: bytes) -> bytes:
+    return content[:-8]
+
+
+def _wrong_checksum(content: bytes) -> bytes:
+    # RFC 1952: the last eight bytes are the checksum and the size.
+    return content[:-8] + bytes([content[-8] ^ 1]) + content[-7:]
+
+
+def _damaged_block(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes(16) + content[middle + 16 :]
+
+
+@pytest.mark.parametrize("damage", [_broken_off, _wrong_checksum, _damaged_block])
+def test_a_damaged_archive_is_refused_by_name(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    file = write_legacy(tmp_path / "cur.csv.gz", [line("Usage", cost) for cost in range(1, 2000)])
+    file.write_bytes(damage(file.read_bytes()))
+
+    with pytest.raises(DeliveryError) as refused:
+        normalised(tmp_path / "work", [file])
+
+    assert (refused.value.problem, refused.value.where) == ("The file can't be read.", "cur.csv.gz")
+
+
+def test_an_archive_of_several_members_is_whole(tmp_path: Path) -> None:
+    plain = write_legacy(tmp_path / "plain.csv", [line("Usage", 7), line("Usage", 8)]).read_bytes()
+    file = tmp_path / "cur.csv.gz"
+    file.write_bytes(gzip.compress(plain[:300]) + gzip.compress(plain[300:]))
+
+    assert rows(normalised(tmp_path / "work", [file]), "SELECT sum(BilledCost) FROM staged") == [("15",)]
+
+
+def test_a_header_may_be_longer_than_pythons_csv_reader_takes(tmp_path: Path) -> None:
+    tag = "t" * 140_000
+    file = write_legacy(tmp_path / "cur.csv", [line("Usage", 7, resource_tags={f"user_{tag}": "search"})])
+
+    bill = normalised(tmp_path / "work", [file])
+
+    assert rows(bill, "SELECT BilledCost, Tags = json_object($$" + tag + "$$, 'search') FROM staged") == [("7", True)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.config import UsageSource
-from pipelines.errors import DeliveryError
+from pipelines.errors import ConfigurationError, DeliveryError
 from pipelines.lake.database import connect
 from pipelines.sources import litellm
 
@@ -171,12 +171,13 @@ def test_lines_are_numbered_as_an_editor_numbers_them(folder: Path) -> None:
     ]
 
 
-def test_a_log_is_read_by_its_name_and_not_as_a_pattern(tmp_path: Path) -> None:
-    wanted = write(tmp_path / "logs[1]", "a*.jsonl", '{"wanted": 1}\n')
-    write(tmp_path / "logs[1]", "ab.jsonl", '{"neighbour": 1}\n')
-    write(tmp_path / "logs1", "a*.jsonl", '{"other": 1}\n')
+def test_a_log_whose_name_is_a_pattern_is_refused(tmp_path: Path) -> None:
+    log = write(tmp_path, "a*.jsonl")
 
-    assert created_lines(wanted) == [("a*.jsonl", 1, '{"wanted": 1}')]
+    with pytest.raises(ConfigurationError) as refused:
+        created_lines(log)
+
+    assert refused.value.where == str(log)
 
 
 def test_lines_of_large_files_keep_their_numbers(folder: Path) -> None:
