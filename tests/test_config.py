@@ -50,6 +50,7 @@ def test_environment_variables_fill_secrets_in(tmp_path: Path, monkeypatch: pyte
             "given twice: a",
         ),
         ("lake: ./a%20b\n", "would be read as another character"),
+        ("lake: ./a*b\n", "would be read as a pattern"),
         ("lake: ${NOT_SET_ANYWHERE}\n", "NOT_SET_ANYWHERE"),
         ("lake: [\n", "not valid YAML"),
         ("", "empty"),

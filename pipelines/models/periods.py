@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.lake.database import literal
+from pipelines.lake.database import literal, scanned
 from pipelines.lake.landing import landed_periods, refusal, refused_periods
 from pipelines.lake.paths import partition_path
 from pipelines.lake.tables import TableFile, recorded_inputs
@@ -111,7 +111,7 @@ def _claimed_twice(connection: duckdb.DuckDBPyConnection, charges: tuple[TableFi
         return []
     claims = " UNION ".join(
         f"SELECT DISTINCT {literal(file.partition['x_SourceName'])} AS source, InvoiceIssuerName, BillingAccountId, "
-        f"SubAccountId FROM read_parquet({literal(file.path)})"
+        f"SubAccountId FROM read_parquet({literal(scanned(file.path))})"
         for file in charges
     )
     overlaps = connection.sql(
