@@ -83,12 +83,14 @@ class Settings(_Part):
 
     @field_validator("lake")
     @classmethod
-    def _lake_is_no_encoded_address(cls, lake: Path) -> Path:
-        # Delta and SQLite read %20 in a path as a blank, and then look in another folder.
+    def _lake_is_read_as_written(cls, lake: Path) -> Path:
+        # Delta and SQLite read %20 in a path as a blank, DuckDB reads * as any name: both would look in other folders.
         if re.search("%[0-9A-Fa-f]{2}", str(lake)):
             raise ValueError(
                 "a '%' before two hexadecimal digits in the lake's path would be read as another character"
             )
+        if re.search(r"[*?\[]", str(lake)):
+            raise ValueError("'*', '?' or '[' in the lake's path would be read as a pattern")
         return lake
 
     @model_validator(mode="after")
