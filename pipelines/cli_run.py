@@ -11,6 +11,7 @@ from rich.console import Console
 from pipelines.allocation.rules import load_rule_set
 from pipelines.config import Settings
 from pipelines.definitions import definitions
+from pipelines.lake.landing import landed_periods
 from pipelines.lake.paths import Lake
 from pipelines.orchestration.execution import Runner, RunReport, StepReport, expand_periods, gravest
 from pipelines.orchestration.instance import open_instance
@@ -36,7 +37,19 @@ def run_periods(settings: Settings, periods: str | None, source_name: str | None
         runner = Runner(definitions(settings), settings, instance, verbose=verbose)
         selection = runner.from_source(source_name) if source_name else None
         reports = [_run_period(console, runner, period, selection) for period in wanted]
+    _tell_periods_without_a_bill(console, settings, wanted)
     return gravest(report.exit_code for report in reports)
+
+
+def _tell_periods_without_a_bill(console: Console, settings: Settings, periods: Sequence[str]) -> None:
+    """An empty month is no failure, but somebody may have asked for the wrong one."""
+    landed = {bill.name: landed_periods(Lake(settings.lake), bill.name) for bill in settings.bills}
+    for period in periods:
+        if settings.bills and not any(period in of_bill for of_bill in landed.values()):
+            held = "; ".join(f"{name} has {', '.join(of_bill) or 'none'}" for name, of_bill in landed.items())
+            console.print(
+                f"note: no bill has a delivery for {period}; landed so far: {held}", style="yellow", markup=False
+            )
 
 
 def _run_period(console: Console, runner: Runner, period: str, selection: Sequence[dg.AssetKey] | None) -> RunReport:

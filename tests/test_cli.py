@@ -133,6 +133,15 @@ def test_one_bill_without_usage_and_rules_is_run_and_all_of_it_is_unallocated(ap
     assert (published.exit_code, published.output.split(":")[0]) == (0, "unchanged")
 
 
+def test_a_month_that_no_bill_delivered_is_told(apportion: CommandLine) -> None:
+    answer = apportion("run", "--period", "2026-08..2026-09")
+
+    assert answer.exit_code == 0
+    assert [line for line in answer.output.splitlines() if line.startswith("note:")] == [
+        "note: no bill has a delivery for 2026-08; landed so far: aws has 2026-09"
+    ]
+
+
 def test_a_refused_month_stays_out_and_the_other_is_published(apportion: CommandLine) -> None:
     deliver_october(apportion, october("Usage", "2"), october("SomethingNew", "3"))
 
