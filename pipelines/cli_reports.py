@@ -21,7 +21,6 @@ from rich.table import Table
 
 from pipelines.config import Settings
 from pipelines.errors import PublicationError
-from pipelines.lake.landing import landed_periods
 from pipelines.lake.paths import Lake
 from pipelines.lake.publishing import newest_publication
 from pipelines.models.build import workspace
@@ -134,12 +133,11 @@ def print_status(settings: Settings) -> None:
     """Print each billing period's state, rows, totals and last run, then how far each usage source has come in."""
     lineage = Lineage(settings)
     publication = newest_publication(lineage.lake)
-    delivered = {period for bill in settings.bills for period in landed_periods(lineage.lake, bill.name)}
     last_runs = _last_runs(settings)
     charges = contracts()["billing.charges"]
     rows = []
     with workspace(lineage.lake) as space:
-        for period in sorted({*known_periods(lineage), *delivered, *(publication.periods if publication else ())}):
+        for period in sorted({*known_periods(lineage), *(publication.periods if publication else ())}):
             state = period_state(space.connection, lineage, period)
             shown = publication.periods.get(period) if publication else None
             files = state.files["billing.charges"]

@@ -165,20 +165,6 @@ def commit(lake: Lake, contract: TableContract, staged: Sequence[StagedPartition
         )
 
 
-def drop_partitions(lake: Lake, contract: TableContract, partitions: Sequence[Mapping[str, str]]) -> None:
-    """Empty partitions that have no rows any more, such as a day whose delivery was withdrawn."""
-    for partition in partitions:
-        with exclusive(_lock(lake, contract)):
-            table = DeltaTable(lake.table(contract.table))
-            table.create_write_transaction(
-                [],
-                mode="overwrite",
-                schema=table.schema(),
-                partition_by=list(contract.partition_by),
-                partition_filters=[(column, "=", value) for column, value in partition.items()],
-            )
-
-
 def recorded_inputs(connection: duckdb.DuckDBPyConnection, files: Sequence[TableFile]) -> dict[Path, dict[str, str]]:
     """What each file says it was made from."""
     if not files:
