@@ -19,9 +19,10 @@ from pipelines.models.build import Built, Workspace, bind_used, bound_audits, re
 from pipelines.models.contracts import Audit, contracts
 from pipelines.models.lineage import Lineage, build_token
 from pipelines.models.sql_models import Parameter, load_sql, register_mappings
-from pipelines.sources import aws_cur
+from pipelines.sources import aws_cur_relation
+from pipelines.sources.delivered_files import DeliveredRows
 
-_READERS = {"aws-cur": aws_cur}
+_READERS = {"aws-cur": aws_cur_relation}
 # Below this a second DuckDB session costs more than it saves.
 _ROWS_WORTH_SLICING = 50_000
 _COSTS = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
@@ -138,7 +139,7 @@ def _stage_and_audit(
 
 
 def _stage(
-    lineage: Lineage, space: Workspace, bill: _Bill, token: str, delivered: Sequence[aws_cur.DeliveredRows]
+    lineage: Lineage, space: Workspace, bill: _Bill, token: str, delivered: Sequence[DeliveredRows]
 ) -> list[StagedPartition]:
     """Normalise a large delivery in slices, one on each thread, each a file of the partition.
 
@@ -152,7 +153,7 @@ def _stage(
     total = sum(len(part.rows) for part in delivered)
     reader = _READERS[bill.delivery.source_kind]
 
-    def stage_slice(number: int, rows: Sequence[aws_cur.DeliveredRows]) -> StagedPartition:
+    def stage_slice(number: int, rows: Sequence[DeliveredRows]) -> StagedPartition:
         with connect(scratch=space.folder / f"spill-{number}", share=threads) as connection:
             register_mappings(connection)
             reader.create_delivered_rows(connection, rows, bill.delivery.details, billing_period=bill.delivery.period)

@@ -20,18 +20,9 @@ from pipelines.config import BillSource
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
 from pipelines.sources.aws_cur_columns import is_legacy
-from pipelines.sources.aws_cur_relation import (
-    DeliveredRows,
-    billing_periods,
-    create_delivered,
-    create_delivered_rows,
-    headers_of,
-    is_csv,
-    slices,
-)
+from pipelines.sources.aws_cur_relation import LAYOUT
+from pipelines.sources.delivered_files import billing_periods, file_columns, is_csv
 from pipelines.sources.deliveries import DeliveredFile, Delivery, content_version, signature_of
-
-__all__ = ["DeliveredRows", "create_delivered", "create_delivered_rows", "deliveries", "slices"]
 
 CUR_2 = "cur-2.0"
 LEGACY = "cur-1"
@@ -311,8 +302,10 @@ def _bare_deliveries(source: BillSource) -> list[Delivery]:
             )
     format_ = _format(source.name, source.files)
     with connect() as connection:
-        headers = {header for path in source.files for header in headers_of(connection, path)}
-        periods = sorted({period for path in source.files for period in billing_periods(connection, path)})
+        headers = {
+            column.header for path in source.files for column in file_columns(connection, LAYOUT, path, str(path))
+        }
+        periods = sorted({period for path in source.files for period in billing_periods(connection, LAYOUT, path)})
     if not periods:
         raise DeliveryError(
             f"{source.name}: the files have no line, so that they belong to no billing period.",

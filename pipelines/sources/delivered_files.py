@@ -1,0 +1,420 @@
+"""Delivered bill files as DuckDB relations with canonical columns and exact types, whoever delivered them.
+
+A vendor's :class:`Layout` says which of a file's columns make which canonical column. CSV is read by position, as text,
+and becomes Parquet once; Parquet is read where it lies. Every row knows its file and its number in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+
+from pipelines.errors import DeliveryError
+from pipelines.lake.database import identifier, literal, scanned
+
+# A header or value may be as long as the line that DuckDB is told to read.
+LONGEST_LINE = 16_777_216
+_PACKED_BLOCK = 1 << 20
+_MOST_DECIMAL_DIGITS = 38
+_UNREADABLE = "error('a value can''t be read')"
+
+
+@dataclass(frozen=True)
+class FileColumn:
+    """One column of a file: its header, the SQL name it is read by, its DuckDB type."""
+
+    header: str
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class DeliveredRows:
+    """Rows of a delivered file that is readable as Parquet: where, its delivered name, and which rows, counted from 0.
+
+    ``is_canonical``: its columns have their canonical names and types already.
+    """
+
+    path: Path
+    name: str
+    rows: range
+    is_canonical: bool
+
+
+# SQL that stands where a value of a file's column is not what is expected of it (the second argument, in words).
+Unreadable = Callable[[FileColumn, str], str]
+
+
+class Layout(Protocol):
+    """What one vendor's bill files hold."""
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Canonical column to SQL type, in order."""
+
+    @property
+    def period(self) -> str:
+        """SQL over canonical columns that gives a row's billing period, ``YYYY-MM``."""
+
+    @property
+    def provider(self) -> str:
+        """Who can deliver a damaged file again."""
+
+    def refuse_unreadable(self, delivered: Sequence[FileColumn], where: str) -> None:
+        """Raise DeliveryError for a file that lacks a column we can't do without, or has one of an unknown type."""
+
+    def expression(self, column: str, delivered: Sequence[FileColumn], unreadable: Unreadable) -> str:
+        """The SQL that makes a canonical column of a file's columns; a typed NULL where the file has none of them."""
+
+    def fallible(self, delivered: Sequence[FileColumn]) -> Iterable[tuple[str, FileColumn, str]]:
+        """The canonical columns whose values may be unreadable, each with the file's column and what is expected of it."""
+
+
+def create_delivered(
+    connection: duckdb.DuckDBPyConnection,
+    layout: Layout,
+    files: Sequence[Path],
+    names: Sequence[str],
+    details: Mapping[str, str],
+    *,
+    billing_period: str,
+    scratch: Path,
+) -> list[DeliveredRows]:
+    """Create the relation ``delivered`` over landed files: one row for each line, in delivery order.
+
+    Columns: the layout's, then ``x_SourceFile`` (the file's name in ``names``) and ``x_SourceRow`` (the line's number in its
+    file, from 1, without the header). ``details["rows"]`` is ``of-period`` where the files hold the lines of several
+    periods and only those of ``billing_period`` are wanted. Parquet is read where it lies; CSV becomes Parquet under
+    ``scratch`` first. Returns what the relation reads, for :func:`create_delivered_rows`.
+
+    Raises DeliveryError for a file that can't be read or that the layout refuses, and (CSV) for a value that can't be
+    read. In Parquet such a value raises duckdb.Error when it is read; its text names file, row, column, value.
+    """
+    delivered = []
+    for number, (file, name) in enumerate(zip(files, names, strict=True)):
+        packed = is_csv(file)
+        readable = (
+            _csv_as_parquet(connection, layout, file, name, scratch / f"{number:05d}.parquet") if packed else file
+        )
+        rows = _row_count(connection, readable, name, layout.provider)
+        delivered.append(DeliveredRows(readable, name, range(rows), is_canonical=packed))
+    create_delivered_rows(connection, layout, delivered, details, billing_period=billing_period)
+    return delivered
+
+
+def create_delivered_rows(
+    connection: duckdb.DuckDBPyConnection,
+    layout: Layout,
+    delivered: Sequence[DeliveredRows],
+    details: Mapping[str, str],
+    *,
+    billing_period: str,
+    relation: str = "delivered",
+) -> None:
+    """Create the relation over these rows alone.
+
+    Rows keep their order because joins are told to build on their right side, whatever its size.
+    """
+    # Else a small delivery would be built on and the mapping be the probe: that reorders the bill.
+    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+    rows = "\nUNION ALL\n".join(_select(connection, layout, part) for part in delivered)
+    of_period = details.get("rows") == "of-period"
+    period_filter = f"WHERE {layout.period} = {literal(billing_period)}" if of_period else ""
+    connection.execute(f"CREATE OR REPLACE VIEW {relation} AS SELECT * FROM (\n{rows}\n) {period_filter}")
+
+
+def slices(delivered: Sequence[DeliveredRows], count: int) -> list[list[DeliveredRows]]:
+    """The same rows in ``count`` slices of nearly equal size, one behind the other in delivery order."""
+    total = sum(len(part.rows) for part in delivered)
+    bounds = [total * number // count for number in range(count + 1)]
+    result: list[list[DeliveredRows]] = []
+    for first, end in pairwise(bounds):
+        members, start = [], 0
+        for part in delivered:
+            rows = part.rows[max(first - start, 0) : max(end - start, 0)]
+            if rows:
+                members.append(replace(part, rows=rows))
+            start += len(part.rows)
+        if members:
+            result.append(members)
+    return result
+
+
+def billing_periods(connection: duckdb.DuckDBPyConnection, layout: Layout, file: Path) -> list[str]:
+    """The billing periods of a file's lines, in order. Raises DeliveryError where a line has none."""
+    where = str(file)
+    columns = file_columns(connection, layout, file, where)
+    relation = (
+        _csv_reader(file, columns, ragged=_ragged(file, where, layout.provider))
+        if is_csv(file)
+        else f"read_parquet({literal(scanned(file))}, hive_partitioning = false)"
+    )
+    listed = ", ".join(
+        f"{layout.expression(column, columns, _null)} AS {identifier(column)}"
+        for column in layout.columns
+        if re.search(rf"\b{re.escape(column)}\b", layout.period)
+    )
+    with reading(where, layout.provider):
+        periods = connection.sql(
+            f"SELECT DISTINCT {layout.period} AS period FROM (SELECT {listed} FROM {relation})"
+        ).fetchall()
+    if (None,) in periods:
+        raise DeliveryError(
+            "Some lines name no billing period.",
+            where=where,
+            expected=f"a billing period in every line ({layout.period})",
+            remedy="deliver the file with its manifest, or complete the column",
+        )
+    return sorted(period for (period,) in periods)
+
+
+def file_columns(connection: duckdb.DuckDBPyConnection, layout: Layout, file: Path, where: str) -> list[FileColumn]:
+    """A file's columns as delivered. Raises DeliveryError for one that can't be read or that the layout refuses."""
+    columns = (
+        _csv_columns(file, where, layout.provider)
+        if is_csv(file)
+        else _parquet_columns(connection, file, where, layout.provider)
+    )
+    layout.refuse_unreadable(columns, where)
+    return columns
+
+
+def is_csv(file: Path) -> bool:
+    """Whether the file's name says CSV, compressed or not."""
+    return file.name.endswith((".csv", ".csv.gz"))
+
+
+def text_expression(source: FileColumn) -> str:
+    """The column as text, empty text as NULL."""
+    return f"nullif(CAST({source.name} AS VARCHAR), '')"
+
+
+def decimal_expression(source: FileColumn, unreadable: Unreadable) -> str:
+    """The column as DECIMAL(38,18), whatever it is delivered as; a double becomes its shortest text's decimal."""
+    value, given = source.name, source.name
+    if source.type in ("DOUBLE", "FLOAT"):
+        typed = f"try_exact_decimal({value})"
+    elif source.type == "VARCHAR":
+        typed, given = f"try_exact_decimal_of_text({value})", f"nullif({value}, '')"
+    else:
+        typed = f"TRY_CAST({value} AS DECIMAL(38,18))"
+    return _or_unreadable(typed, given, unreadable(source, "a number below 10^20"))
+
+
+def timestamp_expression(source: FileColumn, unreadable: Unreadable) -> str:
+    """The column as TIMESTAMP in UTC; text without an offset is UTC."""
+    value, given = source.name, source.name
+    if source.type == "VARCHAR":
+        # A cast to TIMESTAMP would drop an offset; without one the session's zone, UTC, stands.
+        typed, given = f"timezone('UTC', TRY_CAST({value} AS TIMESTAMP WITH TIME ZONE))", f"nullif({value}, '')"
+    elif source.type == "TIMESTAMP WITH TIME ZONE":
+        typed = f"timezone('UTC', {value})"
+    else:
+        typed = f"TRY_CAST({value} AS TIMESTAMP)"
+    return _or_unreadable(typed, given, unreadable(source, "a time"))
+
+
+def _or_unreadable(typed: str, given: str, fallback: str) -> str:
+    return f"coalesce({typed}, CASE WHEN {given} IS NOT NULL THEN {fallback} END)"
+
+
+def _null(source: FileColumn, what: str) -> str:
+    return "NULL"
+
+
+def _fails(source: FileColumn, what: str) -> str:
+    return _UNREADABLE
+
+
+def _row_count(connection: duckdb.DuckDBPyConnection, file: Path, name: str, provider: str) -> int:
+    with reading(name, provider):
+        [(rows,)] = connection.sql(f"SELECT num_rows FROM parquet_file_metadata({literal(scanned(file))})").fetchall()
+    return int(rows)
+
+
+def _select(connection: duckdb.DuckDBPyConnection, layout: Layout, part: DeliveredRows) -> str:
+    def unreadable(source: FileColumn, what: str) -> str:
+        return (
+            f"error({literal(part.name)} || ', row ' || (file_row_number + 1) || {literal(f', column {source.header}: ')} || "
+            f"CAST({source.name} AS VARCHAR) || {literal(f' is not {what}; have {layout.provider} deliver the file again')})"
+        )
+
+    if part.is_canonical:
+        expressions = [f"{identifier(column)} AS {identifier(column)}" for column in layout.columns]
+    else:
+        columns = file_columns(connection, layout, part.path, part.name)
+        expressions = [
+            f"{layout.expression(column, columns, unreadable)} AS {identifier(column)}" for column in layout.columns
+        ]
+    listed = ",\n    ".join(
+        [*expressions, f"{literal(part.name)} AS x_SourceFile", "CAST(file_row_number + 1 AS BIGINT) AS x_SourceRow"]
+    )
+    # Row groups outside the bounds aren't read.
+    return (
+        f"SELECT\n    {listed}\nFROM read_parquet({literal(scanned(part.path))}, file_row_number = true, hive_partitioning = false)\n"
+        f"WHERE file_row_number >= {part.rows.start} AND file_row_number < {part.rows.stop}"
+    )
+
+
+def _csv_as_parquet(connection: duckdb.DuckDBPyConnection, layout: Layout, file: Path, name: str, target: Path) -> Path:
+    _refuse_damaged_archive(file, name, layout.provider)
+    # COPY keeps the file's order, so that a line's number is its row number in the Parquet file, whatever the threads.
+    columns = file_columns(connection, layout, file, name)
+    expressions = ", ".join(
+        f"{layout.expression(column, columns, _fails)} AS {identifier(column)}" for column in layout.columns
+    )
+    ragged = _ragged(file, name, layout.provider)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        connection.execute(
+            f"COPY (SELECT {expressions} FROM {_csv_reader(file, columns, ragged=ragged)}) "
+            f"TO {literal(target)} (FORMAT PARQUET, COMPRESSION snappy)"
+        )
+    except duckdb.Error as error:
+        _refuse_first_unreadable_value(connection, layout, file, name, columns)
+        raise DeliveryError(
+            "The CSV file can't be read.",
+            where=name,
+            found=str(error),
+            remedy=f"have {layout.provider} deliver the file again",
+        ) from error
+    return target
+
+
+def _refuse_first_unreadable_value(
+    connection: duckdb.DuckDBPyConnection, layout: Layout, file: Path, name: str, columns: Sequence[FileColumn]
+) -> None:
+    reader = _csv_reader(file, columns, ragged=True)
+    for column, source, what in layout.fallible(columns):
+        typed = layout.expression(column, columns, _null)
+        try:
+            row = connection.execute(
+                f"SELECT line, value FROM (SELECT row_number() OVER () AS line, {source.name} AS value, "
+                f"{typed} AS typed FROM {reader}) WHERE value IS NOT NULL AND typed IS NULL LIMIT 1"
+            ).fetchone()
+        except duckdb.Error:
+            return
+        if row:
+            raise DeliveryError(
+                f"A value is not {what}.",
+                where=f"{name}, row {row[0]}, column {source.header}",
+                expected=what,
+                found=repr(row[1]),
+                remedy=f"have {layout.provider} deliver the file again; we don't guess amounts or times",
+            )
+
+
+def _parquet_columns(connection: duckdb.DuckDBPyConnection, file: Path, where: str, provider: str) -> list[FileColumn]:
+    with reading(where, provider):
+        described = connection.sql(
+            f"DESCRIBE SELECT * FROM read_parquet({literal(scanned(file))}, hive_partitioning = false)"
+        ).fetchall()
+        # DuckDB reads longer decimals as doubles and says no more.
+        elements = connection.sql(
+            f"SELECT name, num_children, precision, scale FROM parquet_schema({literal(scanned(file))})"
+        ).fetchall()
+    return [
+        FileColumn(header=row[0], name=identifier(row[0]), type=_long_decimal(members) or row[1])
+        for row, members in zip(described, _members(elements), strict=True)
+    ]
+
+
+def _members(elements: Sequence[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """The schema elements of each column; the schema lists them depth first, after the root."""
+    position = 1
+    while position < len(elements):
+        first, unread = position, 1
+        while unread:
+            unread += (elements[position][1] or 0) - 1
+            position += 1
+        yield list(elements[first:position])
+
+
+def _long_decimal(members: Sequence[tuple[Any, ...]]) -> str | None:
+    """The longest decimal of a column's elements, where DuckDB's are shorter."""
+    precision, scale = max((member[2] or 0, member[3] or 0) for member in members)
+    return f"decimal of {precision} digits, {scale} of them decimals" if precision > _MOST_DECIMAL_DIGITS else None
+
+
+def _csv_columns(file: Path, where: str, provider: str) -> list[FileColumn]:
+    # Read by position: DuckDB folds the case of names, and tags may differ in nothing else.
+    with reading(where, provider), _open_text(file) as text:
+        headers = next(_csv_rows(text), [])
+    return [FileColumn(header=header, name=f"column{number}", type="VARCHAR") for number, header in enumerate(headers)]
+
+
+def _csv_reader(file: Path, columns: Sequence[FileColumn], *, ragged: bool) -> str:
+    types = ", ".join(f"'{column.name}': 'VARCHAR'" for column in columns)
+    # DuckDB reads padded rows with quoted line ends only on one thread.
+    padding = ", null_padding = true, parallel = false" if ragged else ""
+    return (
+        f"read_csv({literal(scanned(file))}, columns = {{{types}}}, header = true, auto_detect = false, "
+        f"hive_partitioning = false, delim = ',', "
+        f"quote = '\"', escape = '\"', nullstr = '', max_line_size = {LONGEST_LINE}{padding})"
+    )
+
+
+def _ragged(file: Path, where: str, provider: str) -> bool:
+    """Whether every row lacks the same number of trailing fields. Rows that differ in length are refused."""
+    with reading(where, provider), _open_text(file) as text:
+        rows = _csv_rows(text)
+        width = len(next(rows, []))
+        first = next(rows, None)
+        if first is None or len(first) == width:
+            return False
+        for number, row in enumerate(rows, start=2):
+            if len(row) != len(first):
+                raise DeliveryError(
+                    "The CSV file's rows differ in length.",
+                    where=f"{where}, row {number}",
+                    expected=f"{len(first)} fields, as in row 1 (the header has {width})",
+                    found=f"{len(row)} fields",
+                    remedy=f"the file is damaged: have {provider} deliver it again",
+                )
+    return True
+
+
+def _csv_rows(text: io.TextIOBase) -> Iterator[list[str]]:
+    # The limit is the whole process's, so that taking it back would cut short a reader on another thread.
+    csv.field_size_limit(LONGEST_LINE)
+    return csv.reader(text)
+
+
+def _refuse_damaged_archive(file: Path, where: str, provider: str) -> None:
+    """Read a gzip file to its end: DuckDB takes one that breaks off or whose checksum is wrong for whole."""
+    if file.name.endswith(".gz"):
+        with reading(where, provider), gzip.open(file, "rb") as content:
+            while content.read(_PACKED_BLOCK):
+                pass
+
+
+@contextmanager
+def _open_text(file: Path) -> Iterator[io.TextIOBase]:
+    if file.name.endswith(".gz"):
+        with gzip.open(file, "rt", encoding="utf-8-sig", newline="") as text:
+            yield text
+    else:
+        with file.open("r", encoding="utf-8-sig", newline="") as text:
+            yield text
+
+
+@contextmanager
+def reading(where: str, provider: str) -> Iterator[None]:
+    """Turn what readers of files raise into a DeliveryError that names the file."""
+    try:
+        yield
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error, duckdb.Error) as error:
+        raise DeliveryError(
+            "The file can't be read.", where=where, found=str(error), remedy=f"have {provider} deliver the file again"
+        ) from error
