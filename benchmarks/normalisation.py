@@ -132,9 +132,9 @@ def _land_in_new_lake(export: Path) -> None:
 
 
 def _settings(export: Path):  # type: ignore[no-untyped-def]
-    from pipelines.config import BillSource, Settings
+    from pipelines.config import AwsCurSource, Settings
 
-    bill = BillSource(name="bench", kind="aws-cur", location=export.resolve())
+    bill = AwsCurSource(name="bench", location=str(export.resolve()))
     return Settings(lake=(FOLDER / "lake").resolve(), bills=(bill,), file=Path("bench"))
 
 

@@ -15,9 +15,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pipelines.errors import ConfigurationError
 
 DEFAULT_CONFIGURATION = "apportion.yaml"
-BILL_KINDS = ("aws-cur",)
+BILL_KINDS = ("aws-cur", "azure-cost", "focus", "gcp-billing")
 USAGE_KINDS = ("dcgm-files", "litellm")
 
+STORE_SCHEMES = ("s3://", "az://")
+
+_PERIOD = r"^\d{4}-(0[1-9]|1[0-2])$"
 _ENVIRONMENT_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -37,33 +40,116 @@ class _Part(BaseModel):
 
 class _Source(_Part):
     name: SourceName
-    location: Path | None = None
+
+
+class StoredSource(_Source):
+    """A source that lies somewhere as files: in a folder, a bucket, a container, or as ``files`` of this machine.
+
+    ``location`` is an absolute path, ``s3://bucket/prefix`` or ``az://container/prefix``. ``endpoint_url`` and ``region`` are
+    of S3, ``account_url`` is the storage account's, such as ``https://acme.blob.core.windows.net``.
+    """
+
+    location: str | None = None
     files: tuple[Path, ...] = ()
+    endpoint_url: str | None = None
+    region: str | None = None
+    account_url: str | None = None
+
+    @field_validator("location")
+    @classmethod
+    def _scheme_is_known(cls, location: str | None) -> str | None:
+        if location and "://" in location and not location.startswith(STORE_SCHEMES):
+            raise ValueError(f"a location is a folder or begins with {' or '.join(STORE_SCHEMES)}")
+        return location
 
     @model_validator(mode="after")
-    def _one_place(self) -> _Source:
-        if (self.location is None) == (not self.files):
-            raise ValueError("give either 'location' (a folder laid out as delivered) or 'files'")
+    def _one_place(self) -> StoredSource:
+        _exactly_one(self, "location", "files")
         return self
 
 
-class BillSource(_Source):
-    """A bill: where a vendor's cost export lies."""
+class AwsCurSource(StoredSource):
+    """An AWS Cost and Usage Report. ``export`` names it where the location holds several."""
 
-    kind: Literal["aws-cur"]
+    kind: Literal["aws-cur"] = "aws-cur"
+    export: str | None = None
+
+
+class AzureCostSource(StoredSource):
+    """Azure cost exports, or a ``scope`` without one, whose cost details reports are asked for."""
+
+    kind: Literal["azure-cost"] = "azure-cost"
+    scope: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> AzureCostSource:
+        _exactly_one(self, "location", "files", "scope")
+        return self
+
+
+class GcpBillingSource(StoredSource):
+    """Google Cloud's billing export: a BigQuery ``table`` (project.dataset.table), or files that ``bq extract`` wrote.
+
+    ``project`` pays for queries (by default the table's); none may read more than ``maximum_bytes_billed``. ``since`` is the
+    first billing period to read. ``storage_endpoint`` is the Storage Read API's, for test servers.
+    """
+
+    kind: Literal["gcp-billing"] = "gcp-billing"
+    table: Annotated[str, Field(pattern=r"^[^.`]+\.[^.`]+\.[^.`]+$")] | None = None
+    project: str | None = None
+    maximum_bytes_billed: Annotated[int, Field(gt=0)] = 100 * 1024**3
+    since: Annotated[str, Field(pattern=_PERIOD)] | None = None
+    storage_endpoint: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> GcpBillingSource:
+        _exactly_one(self, "location", "files", "table")
+        return self
+
+
+class FocusSource(StoredSource):
+    """Files in FOCUS, from anyone."""
+
+    kind: Literal["focus"] = "focus"
+
+
+BillSource = AwsCurSource | AzureCostSource | GcpBillingSource | FocusSource
 
 
 class UsageSource(_Source):
     """A usage source: where telemetry or a log lies."""
 
     kind: Literal["dcgm-files", "litellm"]
+    location: Path | None = None
+    files: tuple[Path, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_place(self) -> UsageSource:
+        _exactly_one(self, "location", "files")
+        return self
+
+
+def _exactly_one(source: _Source, *places: str) -> None:
+    if sum(bool(getattr(source, place)) for place in places) != 1:
+        raise ValueError(f"give exactly one of {', '.join(map(repr, places))}")
+
+
+class Claim(_Part):
+    """Who brings the bill of an account that two sources have (CONTRACTS.md §2).
+
+    The other sources' rows of that account are left out of their charges, and counted.
+    """
+
+    source: SourceName
+    billing_account: str
+    sub_account: str | None = None
 
 
 class AcceptedDifference(_Part):
     """A mismatch between a delivery and its control total that the user knows of and accepts (CONTRACTS.md §3)."""
 
     source: SourceName
-    period: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+    period: Annotated[str, Field(pattern=_PERIOD)]
     currency: str
     cost: Literal["BilledCost", "EffectiveCost", "ListCost", "ContractedCost"]
     amount: Decimal
@@ -76,9 +162,10 @@ class Settings(_Part):
     lake: Path
     rules: Path | None = None
     as_of: datetime | None = None
-    bills: tuple[BillSource, ...] = ()
+    bills: tuple[Annotated[BillSource, Field(discriminator="kind")], ...] = ()
     usage: tuple[UsageSource, ...] = ()
     accepted_differences: tuple[AcceptedDifference, ...] = ()
+    claims: tuple[Claim, ...] = ()
     file: Path
 
     @field_validator("lake")
@@ -99,6 +186,17 @@ class Settings(_Part):
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise ValueError(f"each source needs a name of its own; given twice: {', '.join(doubled)}")
+        return self
+
+    @model_validator(mode="after")
+    def _claims_name_bills(self) -> Settings:
+        bills = [bill.name for bill in self.bills]
+        for claim in self.claims:
+            if claim.source not in bills:
+                raise ValueError(f"claims: there is no bill called {claim.source}")
+        accounts = [(claim.billing_account, claim.sub_account) for claim in self.claims]
+        if doubled := sorted({str(account) for account, sub in accounts if accounts.count((account, sub)) > 1}):
+            raise ValueError(f"claims: claimed twice: {', '.join(doubled)}")
         return self
 
     def now(self) -> datetime:
@@ -166,7 +264,9 @@ def _with_environment(text: str, path: Path) -> str:
 
 def _with_absolute_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     def absolute(value: Any) -> Any:
-        return folder / Path(value).expanduser() if isinstance(value, str) else value
+        if not isinstance(value, str) or "://" in value:
+            return value
+        return str(folder / Path(value).expanduser())
 
     def source(entry: Any) -> Any:
         if not isinstance(entry, dict):

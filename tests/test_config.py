@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import BillSource, Settings, load_settings
+from pipelines.config import AwsCurSource, Settings, load_settings
 from pipelines.errors import ConfigurationError
 
 
@@ -23,7 +23,7 @@ def test_paths_are_taken_from_the_configurations_own_folder(tmp_path: Path) -> N
     )
     assert load_settings(file) == Settings(
         lake=tmp_path / "lake",
-        bills=(BillSource(name="sample", kind="aws-cur", files=(tmp_path / "a.csv", Path("/b.csv"))),),
+        bills=(AwsCurSource(name="sample", files=(tmp_path / "a.csv", Path("/b.csv"))),),
         file=file,
     )
 
@@ -43,8 +43,11 @@ def test_environment_variables_fill_secrets_in(tmp_path: Path, monkeypatch: pyte
     [
         ("lake: l\nbils: []\n", "bils: Extra inputs are not permitted"),
         ("lake: l\nbills:\n  - {name: AWS, kind: aws-cur, location: x}\n", "lower-case letters"),
-        ("lake: l\nbills:\n  - {name: aws, kind: aws, location: x}\n", "bills.0.kind: Input should be 'aws-cur'"),
-        ("lake: l\nbills:\n  - {name: aws, kind: aws-cur}\n", "give either 'location'"),
+        (
+            "lake: l\nbills:\n  - {name: aws, kind: aws, location: x}\n",
+            "bills.0: Input tag 'aws' found using 'kind' does not match any of the expected tags: 'aws-cur', 'azure-cost', 'gcp-billing', 'focus'",
+        ),
+        ("lake: l\nbills:\n  - {name: aws, kind: aws-cur}\n", "give exactly one of 'location', 'files'"),
         (
             "lake: l\nbills:\n  - {name: a, kind: aws-cur, location: x}\nusage:\n  - {name: a, kind: litellm, location: y}\n",
             "given twice: a",

@@ -1,6 +1,6 @@
 """Landing: what a source delivered, byte for byte, kept for good.
 
-A delivery is copied into ``landing/<source>/<period>/.<version>.partial`` and renamed to ``<version>`` once every byte and
+A delivery is fetched into ``landing/<source>/<period>/.<version>.partial`` and renamed to ``<version>`` once every byte and
 its ``delivery.json`` are on disk, so a folder without the leading dot is always whole.
 """
 
@@ -12,25 +12,28 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pipelines.errors import DeliveryError
 from pipelines.lake.locks import exclusive
 from pipelines.lake.paths import Lake
-from pipelines.sources.deliveries import DeliveredFile, Delivery
+from pipelines.sources.deliveries import DeliveredFile, Delivery, ObjectMoved
 
 _RECORD = "delivery.json"
+_LOOKS = "looks.json"
 _NEWEST = "newest"
 _REFUSED = "refused"
 
 
 @dataclass(frozen=True)
 class LandedFile:
-    """A landed data file: where it lies, the name it was delivered under, its SHA-256."""
+    """A landed data file: where it lies, the name it was delivered under, its SHA-256, what pinned it at the source."""
 
     path: Path
     name: str
     sha256: str
+    pin: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,48 @@ class LandedDelivery:
     files: tuple[LandedFile, ...]
     details: Mapping[str, str]
 
+    @property
+    def pins(self) -> Mapping[str, str]:
+        """The pin of each data file, by name."""
+        return {file.name: file.pin for file in self.files}
+
+
+@dataclass(frozen=True)
+class LandedSource:
+    """What landing holds of a source (:class:`pipelines.sources.deliveries.Landed`)."""
+
+    lake: Lake
+    source_name: str
+
+    @cached_property
+    def looks(self) -> Mapping[str, str]:
+        """By billing period: the look from which the period was landed last."""
+        file = self.lake.landing / self.source_name / _LOOKS
+        if not file.is_file():
+            return {}
+        looks: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+        return looks
+
+    def period(self, period: str) -> LandedDelivery | None:
+        """The newest landed delivery of a period; None where there is none."""
+        return newest(self.lake, self.source_name, period)
+
+
+def note_look(lake: Lake, source_name: str, period: str, look: str) -> None:
+    """Remember the look from which a period was landed: until the source looks otherwise, there is nothing to pull."""
+    with exclusive(lake.locks / f"landing.{source_name}.lock"):
+        looks = {**LandedSource(lake, source_name).looks, period: look}
+        write_durably(
+            lake.landing / source_name / _LOOKS, json.dumps(dict(sorted(looks.items())), indent=1, ensure_ascii=False)
+        )
+
 
 def land(lake: Lake, delivery: Delivery) -> tuple[LandedDelivery, bool]:
-    """Copy a delivery into landing and make it the newest of its period; the flag tells whether anything was copied.
+    """Fetch a delivery into landing and make it the newest of its period; the flag tells whether it was new.
 
-    Raises DeliveryError when a file changed while it was read, or when the same version now has other bytes.
+    Files that the period's newest delivery has under the same name and pin are linked, not fetched again.
+
+    Raises DeliveryError when a file can't be read or changed meanwhile, or when the same version now has other bytes.
     """
     folder = lake.landing / delivery.source_name / delivery.period
     with exclusive(lake.locks / f"landing.{delivery.source_name}.lock"):
@@ -59,11 +99,11 @@ def land(lake: Lake, delivery: Delivery) -> tuple[LandedDelivery, bool]:
             return landed, False
         target = folder / delivery.version
         if target.exists():
-            _refuse_other_bytes(target, delivery)
+            _refuse_other_bytes(target, delivery, folder / f".{delivery.version}.compared")
             _write_signature(target, delivery)
             copied = False
         else:
-            _copy(delivery, folder / f".{delivery.version}.partial", target)
+            _fetch(delivery, landed, folder / f".{delivery.version}.partial", target)
             copied = True
         _point_to(folder, delivery.version)
         return _read(target), copied
@@ -105,17 +145,31 @@ def refused_periods(lake: Lake, source_name: str) -> list[str]:
     return sorted(note.parent.name for note in (lake.landing / source_name).glob(f"*/{_REFUSED}"))
 
 
-def _copy(delivery: Delivery, partial: Path, target: Path) -> None:
+def _fetch(delivery: Delivery, landed: LandedDelivery | None, partial: Path, target: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    hashes = {file.name: _copy_file(file, partial / file.name, delivery) for file in delivery.all_files}
+    known = {(file.name, file.pin): file for file in landed.files if file.pin} if landed else {}
+    hashes = {}
+    for file in delivery.all_files:
+        same = known.get((file.name, file.pin))
+        hashes[file.name] = (
+            _link(same, partial / file.name) if same else _fetch_file(file, partial / file.name, delivery)
+        )
     record = {
         "source_name": delivery.source_name,
         "source_kind": delivery.source_kind,
         "period": delivery.period,
         "version": delivery.version,
         "signature": delivery.signature,
-        "files": [{"name": file.name, "size": file.size, "sha256": hashes[file.name]} for file in delivery.files],
+        "files": [
+            {
+                "name": file.name,
+                "size": (partial / file.name).stat().st_size,
+                "sha256": hashes[file.name],
+                "pin": file.pin,
+            }
+            for file in delivery.files
+        ],
         "manifest": delivery.manifest.name if delivery.manifest else None,
         "details": dict(sorted(delivery.details.items())),
     }
@@ -123,28 +177,44 @@ def _copy(delivery: Delivery, partial: Path, target: Path) -> None:
     partial.rename(target)
 
 
-def _copy_file(file: DeliveredFile, target: Path, delivery: Delivery) -> str:
+def _link(landed: LandedFile, target: Path) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-    with file.path.open("rb") as source, target.open("wb") as copy:
-        while block := source.read(1 << 20):
-            digest.update(block)
-            copy.write(block)
-        copy.flush()
-        os.fsync(copy.fileno())
+    try:
+        os.link(landed.path, target)
+    except OSError:
+        # A file system without hard links.
+        shutil.copyfile(landed.path, target)
+    return landed.sha256
+
+
+def _fetch_file(file: DeliveredFile, target: Path, delivery: Delivery) -> str:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.save(target)
+    except DeliveryError as error:
+        raise type(error)(
+            error.problem,
+            where=f"source {delivery.source_name}, period {delivery.period}, {error.where}",
+            expected=error.expected,
+            found=error.found,
+            remedy=error.remedy,
+        ) from error
+    with target.open("rb+") as content:
+        os.fsync(content.fileno())
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
     size = target.stat().st_size
-    if size != file.size:
-        raise DeliveryError(
-            "A delivered file changed while it was being read.",
-            where=f"source {delivery.source_name}, period {delivery.period}, file {file.path}",
+    if file.size is not None and size != file.size:
+        raise ObjectMoved(
+            "A delivered file is not as long as it was listed.",
+            where=f"source {delivery.source_name}, period {delivery.period}, file {file.where}",
             expected=f"{file.size:,} bytes, as when the delivery was listed",
             found=f"{size:,} bytes",
             remedy="run again once the export has finished writing",
         )
-    return digest.hexdigest()
+    return digest
 
 
-def _refuse_other_bytes(target: Path, delivery: Delivery) -> None:
+def _refuse_other_bytes(target: Path, delivery: Delivery, scratch: Path) -> None:
     record = _read(target)
     if [file.name for file in record.files] != [file.name for file in delivery.files]:
         raise DeliveryError(
@@ -155,8 +225,12 @@ def _refuse_other_bytes(target: Path, delivery: Delivery) -> None:
             remedy="ask whoever rewrote the manifest; a corrected export has a new execution id in it",
         )
     for landed, delivered in zip(record.files, delivery.files, strict=True):
-        with delivered.path.open("rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if landed.pin == delivered.pin:
+            continue
+        try:
+            found = _fetch_file(delivered, scratch, delivery)
+        finally:
+            scratch.unlink(missing_ok=True)
         if found != landed.sha256:
             raise DeliveryError(
                 "A delivery that has landed before now has other bytes under the same version.",
@@ -181,7 +255,9 @@ def _point_to(folder: Path, version: str) -> None:
 
 def _read(folder: Path) -> LandedDelivery:
     record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    files = tuple(LandedFile(folder / file["name"], file["name"], file["sha256"]) for file in record["files"])
+    files = tuple(
+        LandedFile(folder / file["name"], file["name"], file["sha256"], file.get("pin", "")) for file in record["files"]
+    )
     content = "\n".join([record["version"], *(f"{file.name} {file.sha256}" for file in files)])
     return LandedDelivery(
         source_name=record["source_name"],

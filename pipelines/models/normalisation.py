@@ -19,10 +19,9 @@ from pipelines.models.build import Built, Workspace, bind_used, bound_audits, re
 from pipelines.models.contracts import Audit, contracts
 from pipelines.models.lineage import Lineage, build_token
 from pipelines.models.sql_models import Parameter, load_sql, register_mappings
-from pipelines.sources import aws_cur_relation
-from pipelines.sources.delivered_files import DeliveredRows
+from pipelines.sources.delivered_files import DeliveredRows, slices
+from pipelines.sources.kinds import reader
 
-_READERS = {"aws-cur": aws_cur_relation}
 # Below this a second DuckDB session costs more than it saves.
 _ROWS_WORTH_SLICING = 50_000
 _COSTS = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
@@ -37,6 +36,11 @@ class _Bill:
     charges: Mapping[str, str]
     control: Mapping[str, str]
     parameters: Mapping[str, Parameter]
+
+    @property
+    def mapping(self) -> str:
+        """The normalisation that the delivery needs: its kind's, or that of FOCUS for a native export."""
+        return self.delivery.details.get("mapping", self.delivery.source_kind)
 
     @property
     def where(self) -> str:
@@ -118,11 +122,11 @@ def _describe(delivery: LandedDelivery) -> _Bill:
 def _stage_and_audit(
     lineage: Lineage, space: Workspace, bill: _Bill, token: str
 ) -> tuple[list[StagedPartition], list[AuditResult]]:
-    connection, kind = space.connection, bill.delivery.source_kind
+    connection, mapping = space.connection, bill.mapping
     contract = contracts()["billing.charges"]
     scratch = space.folder / "delivered"
     scratch.mkdir()
-    delivered = _READERS[kind].create_delivered(
+    delivered = reader(mapping).create_delivered(
         connection,
         [file.path for file in bill.delivery.files],
         [file.name for file in bill.delivery.files],
@@ -130,11 +134,12 @@ def _stage_and_audit(
         billing_period=bill.delivery.period,
         scratch=scratch,
     )
+    _create_delivery(connection, bill, delivered)
     staged = _stage(lineage, space, bill, token, delivered)
     register_staged(connection, contract, staged)
-    _create_rejected(connection, kind, bill.parameters)
-    _create_control(connection, kind, bill.parameters)
-    audits = bound_audits([*kind_audits(kind), *contract_audits(contract)], bill.parameters)
+    _create_rejected(connection, mapping, bill.parameters)
+    _create_control(connection, mapping, bill.parameters)
+    audits = bound_audits([*mapping_audits(mapping), *contract_audits(contract)], bill.parameters)
     return staged, [_control(connection, lineage, bill), *run_audits(connection, contract.table, audits)]
 
 
@@ -148,15 +153,17 @@ def _stage(
     """
     contract = contracts()["billing.charges"]
     inputs = lineage.inputs(contract, bill.charges)
-    select = bind_used(load_sql(f"normalise/{bill.delivery.source_kind}"), bill.parameters)
+    select = bind_used(load_sql(f"normalise/{bill.mapping}"), bill.parameters)
     threads = thread_count(space.connection)
     total = sum(len(part.rows) for part in delivered)
-    reader = _READERS[bill.delivery.source_kind]
 
     def stage_slice(number: int, rows: Sequence[DeliveredRows]) -> StagedPartition:
         with connect(scratch=space.folder / f"spill-{number}", share=threads) as connection:
             register_mappings(connection)
-            reader.create_delivered_rows(connection, rows, bill.delivery.details, billing_period=bill.delivery.period)
+            reader(bill.mapping).create_delivered_rows(
+                connection, rows, bill.delivery.details, billing_period=bill.delivery.period
+            )
+            _create_delivery(connection, bill, delivered)
             return stage(
                 connection,
                 select,
@@ -168,25 +175,32 @@ def _stage(
                 number=number,
             )
 
-    slices = reader.slices(delivered, threads if total >= _ROWS_WORTH_SLICING else 1) or [list(delivered)]
+    parts = slices(delivered, threads if total >= _ROWS_WORTH_SLICING else 1) or [list(delivered)]
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        return list(pool.map(stage_slice, range(len(slices)), slices))
+        return list(pool.map(stage_slice, range(len(parts)), parts))
 
 
-def kind_audits(kind: str) -> Sequence[Audit]:
-    """The audits of a source kind, over what was delivered and what was made of it."""
-    content = yaml.safe_load((SQL_FOLDER / "normalise" / f"{kind}.yaml").read_text(encoding="utf-8"))
+def _create_delivery(connection: duckdb.DuckDBPyConnection, bill: _Bill, delivered: Sequence[DeliveredRows]) -> None:
+    """The relation ``delivery``: every row of it, for what a slice needs to know of the whole, such as a fee's total."""
+    reader(bill.mapping).create_delivered_rows(
+        connection, delivered, bill.delivery.details, billing_period=bill.delivery.period, relation="delivery"
+    )
+
+
+def mapping_audits(mapping: str) -> Sequence[Audit]:
+    """The audits of a normalisation, over what was delivered and what was made of it."""
+    content = yaml.safe_load((SQL_FOLDER / "normalise" / f"{mapping}.yaml").read_text(encoding="utf-8"))
     return [Audit.model_validate(audit) for audit in content["audits"]]
 
 
-def _create_rejected(connection: duckdb.DuckDBPyConnection, kind: str, parameters: Mapping[str, Parameter]) -> None:
-    select = bind_used(load_sql(f"normalise/{kind}.rejected"), parameters)
+def _create_rejected(connection: duckdb.DuckDBPyConnection, mapping: str, parameters: Mapping[str, Parameter]) -> None:
+    select = bind_used(load_sql(f"normalise/{mapping}.rejected"), parameters)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE rejected AS {select}")
 
 
-def _create_control(connection: duckdb.DuckDBPyConnection, kind: str, parameters: Mapping[str, Parameter]) -> None:
+def _create_control(connection: duckdb.DuckDBPyConnection, mapping: str, parameters: Mapping[str, Parameter]) -> None:
     """The control totals of the delivery beside the sums of what was made of it, by currency."""
-    select = bind_used(load_sql(f"normalise/{kind}.control"), parameters)
+    select = bind_used(load_sql(f"normalise/{mapping}.control"), parameters)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE control_totals AS {select}")
     sums = ", ".join(f"CAST(sum({cost}) AS {_MONEY}) AS {cost}" for cost in _COSTS)
     connection.execute(

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipelines.config import BillSource, UsageSource
 from pipelines.errors import DeliveryError
-from pipelines.lake.landing import LandedDelivery, clear_refusal, land, newest, note_refusal
+from pipelines.lake.landing import (
+    LandedDelivery,
+    LandedSource,
+    clear_refusal,
+    land,
+    landed_periods,
+    newest,
+    note_look,
+    note_refusal,
+)
 from pipelines.lake.paths import Lake
-from pipelines.sources import aws_cur, dcgm_files, litellm
-from pipelines.sources.deliveries import Delivery
+from pipelines.sources.deliveries import Delivery, ObjectMoved
+from pipelines.sources.kinds import refusal_before_landing, source_kind
 
-_DELIVERIES: Mapping[str, Callable[[Any, str], list[Delivery]]] = {
-    "aws-cur": aws_cur.deliveries,
-    "dcgm-files": dcgm_files.deliveries,
-    "litellm": litellm.deliveries,
-}
-# What may not enter the lake, landing included, is refused before a byte is copied.
-_REFUSALS: Mapping[str, Callable[[Delivery], None]] = {"litellm": litellm.refuse_prompts}
+# An export that is being written settles within seconds; one that doesn't will be there the next night.
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,47 @@ class Pulled:
 def pull(lake: Lake, source: BillSource | UsageSource, period: str) -> Pulled:
     """Land what a source has for a billing period: a bill's newest delivery, or each day of a usage source.
 
-    Raises DeliveryError for a delivery that is incomplete, changes while it is read, or holds what must not be kept.
+    Where the source looks as it did when the period was landed last, nothing is read. Raises DeliveryError for a delivery
+    that is incomplete, keeps changing while it is read, or holds what must not be kept.
     """
     try:
-        landed = [_land(lake, delivery) for delivery in _DELIVERIES[source.kind](source, period)]
+        look = source_kind(source.kind).look(source, LandedSource(lake, source.name)).get(period)
+        if look is not None and LandedSource(lake, source.name).looks.get(period) == look:
+            pulled = Pulled(source.name, period, _landed(lake, source.name, period), 0)
+        else:
+            pulled = _pull_anew(lake, source, period)
     except DeliveryError as error:
         note_refusal(lake, source.name, period, str(error))
         raise
     clear_refusal(lake, source.name, period)
+    # Seen before the deliveries were listed: what changed since then is pulled the next time.
+    if look is not None:
+        note_look(lake, source.name, period, look)
+    return pulled
+
+
+def _pull_anew(lake: Lake, source: BillSource | UsageSource, period: str) -> Pulled:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            listed = source_kind(source.kind).deliveries(source, period, LandedSource(lake, source.name))
+            landed = [_land(lake, delivery) for delivery in listed]
+        except ObjectMoved:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            break
     return Pulled(source.name, period, tuple(delivery for delivery, _ in landed), sum(copied for _, copied in landed))
+
+
+def _landed(lake: Lake, source_name: str, period: str) -> tuple[LandedDelivery, ...]:
+    """The newest landed deliveries of a billing period: one of a bill, one for each day of a usage source."""
+    periods = [landed for landed in landed_periods(lake, source_name) if landed.startswith(period)]
+    return tuple(delivery for landed in periods if (delivery := newest(lake, source_name, landed)))
 
 
 def _land(lake: Lake, delivery: Delivery) -> tuple[LandedDelivery, bool]:
     known = newest(lake, delivery.source_name, delivery.period)
-    if delivery.source_kind in _REFUSALS and (known is None or known.signature != delivery.signature):
-        _REFUSALS[delivery.source_kind](delivery)
+    refuse = refusal_before_landing(delivery.source_kind)
+    if refuse and (known is None or known.signature != delivery.signature):
+        refuse(delivery)
     return land(lake, delivery)

@@ -16,13 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipelines.config import BillSource
+from pipelines.config import AwsCurSource
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
 from pipelines.sources.aws_cur_columns import is_legacy
 from pipelines.sources.aws_cur_relation import LAYOUT
 from pipelines.sources.delivered_files import billing_periods, file_columns, is_csv
-from pipelines.sources.deliveries import DeliveredFile, Delivery, content_version, signature_of
+from pipelines.sources.deliveries import (
+    NOTHING_LANDED,
+    DeliveredFile,
+    Delivery,
+    Landed,
+    content_version,
+    local_file,
+    signature_of,
+)
 
 CUR_2 = "cur-2.0"
 LEGACY = "cur-1"
@@ -59,7 +67,12 @@ class _Manifest:
         return self.path.name.removesuffix(_MANIFEST_PATTERN.removeprefix("*"))
 
 
-def deliveries(source: BillSource, period: str | None = None) -> list[Delivery]:
+def look(source: AwsCurSource, landed: Landed = NOTHING_LANDED) -> dict[str, str]:
+    """Billing period to the signature of its newest delivery."""
+    return {delivery.period: delivery.signature for delivery in deliveries(source)}
+
+
+def deliveries(source: AwsCurSource, period: str | None = None, landed: Landed = NOTHING_LANDED) -> list[Delivery]:
     """The newest delivery of each billing period, in order of period, or of one billing period alone.
 
     ``source.location`` is the export's folder or the prefix above it; with ``source.files`` the files are one delivery
@@ -72,7 +85,7 @@ def deliveries(source: BillSource, period: str | None = None) -> list[Delivery]:
     """
     if source.location is None:
         return [delivery for delivery in _bare_deliveries(source) if period in (None, delivery.period)]
-    export = _export_folder(source.name, source.location)
+    export = _export_folder(source.name, Path(source.location))
     chosen = [files for month, files in sorted(_manifest_files(export).items()) if period in (None, month)]
     return [_delivery(source, export, _newest(source.name, files)) for files in chosen]
 
@@ -190,7 +203,7 @@ def _refuse_other_period(source_name: str, manifest: _Manifest, period: str | No
         )
 
 
-def _delivery(source: BillSource, export: Path, manifest: _Manifest) -> Delivery:
+def _delivery(source: AwsCurSource, export: Path, manifest: _Manifest) -> Delivery:
     keys = _file_keys(source.name, manifest)
     paths = [_local_path(source.name, manifest, export, key) for key in keys]
     files = _delivered_files(paths)
@@ -204,7 +217,7 @@ def _delivery(source: BillSource, export: Path, manifest: _Manifest) -> Delivery
         version=manifest.identifier or content_version(files),
         signature=signature_of(files, manifest.raw),
         files=files,
-        manifest=DeliveredFile(manifest.path, manifest.path.name, len(manifest.raw)),
+        manifest=local_file(manifest.path, manifest.path.name),
         details={
             "dialect": manifest.dialect,
             "format": _format(source.name, paths),
@@ -272,7 +285,7 @@ def _delivered_files(paths: Sequence[Path]) -> tuple[DeliveredFile, ...]:
     if len(set(names)) < len(names):
         shared = os.path.commonpath(paths)
         names = [path.relative_to(shared).as_posix() for path in paths]
-    return tuple(DeliveredFile(path, name, path.stat().st_size) for path, name in zip(paths, names, strict=True))
+    return tuple(local_file(path, name) for path, name in zip(paths, names, strict=True))
 
 
 def _format(source_name: str, paths: Sequence[Path]) -> str:
@@ -292,7 +305,7 @@ def _format(source_name: str, paths: Sequence[Path]) -> str:
     )
 
 
-def _bare_deliveries(source: BillSource) -> list[Delivery]:
+def _bare_deliveries(source: AwsCurSource) -> list[Delivery]:
     for path in source.files:
         if not path.is_file():
             raise DeliveryError(

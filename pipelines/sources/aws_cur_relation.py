@@ -26,12 +26,9 @@ from pipelines.sources.delivered_files import (
     FileColumn,
     Unreadable,
     decimal_expression,
-    slices,
     text_expression,
     timestamp_expression,
 )
-
-__all__ = ["LAYOUT", "create_delivered", "create_delivered_rows", "slices"]
 
 _TEXT_MAP = "MAP(VARCHAR, VARCHAR)"
 # Left bare, blank or not, so that a filter on it reaches the Parquet reader.

@@ -17,7 +17,16 @@ import duckdb
 
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import scanned
-from pipelines.sources.deliveries import DeliveredFile, Delivery, content_version, signature_of
+from pipelines.sources.deliveries import (
+    NOTHING_LANDED,
+    DeliveredFile,
+    Delivery,
+    Landed,
+    LandedPeriod,
+    content_version,
+    local_file,
+    signature_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +58,15 @@ FROM read_json(
 """
 
 
-def deliveries(source: UsageSource, period: str | None = None) -> list[Delivery]:
+def look(source: UsageSource, landed: Landed = NOTHING_LANDED) -> dict[str, str]:
+    """Billing period to a hash over its files' names, sizes and times. Raises DeliveryError as :func:`deliveries` does."""
+    months: defaultdict[str, list[DeliveredFile]] = defaultdict(list)
+    for day, name, path in _files(source):
+        months[day[:7]].append(local_file(path, f"{day}/{name}"))
+    return {month: signature_of(sorted(files, key=lambda file: file.name)) for month, files in sorted(months.items())}
+
+
+def deliveries(source: UsageSource, period: str | None = None, landed: Landed = NOTHING_LANDED) -> list[Delivery]:
     """One delivery for each UTC day that has files, in order of days; with ``period`` only the days of that billing period.
 
     Raises DeliveryError when the location doesn't exist or a folder is named like a day that no calendar has.
@@ -57,8 +74,11 @@ def deliveries(source: UsageSource, period: str | None = None) -> list[Delivery]
     days: defaultdict[str, list[DeliveredFile]] = defaultdict(list)
     for day, name, path in _files(source):
         if period is None or day.startswith(period):
-            days[day].append(DeliveredFile(path=path, name=name, size=path.stat().st_size))
-    return [_delivery(source, day, sorted(files, key=lambda file: file.name)) for day, files in sorted(days.items())]
+            days[day].append(local_file(path, name))
+    return [
+        _delivery(source, day, sorted(files, key=lambda file: file.name), landed.period(day))
+        for day, files in sorted(days.items())
+    ]
 
 
 def create_series(connection: duckdb.DuckDBPyConnection, *, files: str) -> None:
@@ -166,13 +186,15 @@ def _day(folder: Path, source: UsageSource) -> str:
         ) from None
 
 
-def _delivery(source: UsageSource, day: str, files: list[DeliveredFile]) -> Delivery:
+def _delivery(source: UsageSource, day: str, files: list[DeliveredFile], landed: LandedPeriod | None) -> Delivery:
+    signature = signature_of(files)
     return Delivery(
         source_name=source.name,
         source_kind=source.kind,
         period=day,
-        version=content_version(files),
-        signature=signature_of(files),
+        # Naming a version reads every file: an unchanged day keeps the name it has.
+        version=landed.version if landed and landed.signature == signature else content_version(files),
+        signature=signature,
         files=tuple(files),
     )
 

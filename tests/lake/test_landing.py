@@ -9,16 +9,26 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import DeliveryError
-from pipelines.lake.landing import clear_refusal, land, landed_periods, newest, note_refusal, refusal, refused_periods
+from pipelines.lake.landing import (
+    LandedSource,
+    clear_refusal,
+    land,
+    landed_periods,
+    newest,
+    note_look,
+    note_refusal,
+    refusal,
+    refused_periods,
+)
 from pipelines.lake.paths import Lake
-from pipelines.sources.deliveries import DeliveredFile, Delivery, content_version, signature_of
+from pipelines.sources.deliveries import Delivery, ObjectMoved, content_version, local_file, signature_of
 
 
 def delivered(folder: Path, content: bytes, *, version: str | None = None, period: str = "2026-10") -> Delivery:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "bill-00001.csv"
     path.write_bytes(content)
-    files = (DeliveredFile(path, "data/bill-00001.csv", len(content)),)
+    files = (local_file(path, "data/bill-00001.csv"),)
     return Delivery("payer", "aws-cur", period, version or content_version(files), signature_of(files), files)
 
 
@@ -68,12 +78,14 @@ def test_other_bytes_under_a_landed_version_are_refused(tmp_path: Path) -> None:
     assert "source payer, period 2026-10, version v1, file data/bill-00001.csv" in refused.value.where
 
 
-def test_a_file_that_grows_while_it_is_read_is_refused_and_nothing_lands(tmp_path: Path) -> None:
+def test_a_file_that_grew_after_it_was_listed_is_refused_and_nothing_lands(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
-    delivery = delivered(tmp_path / "source", b"123", version="v1")
-    shrunk = replace(delivery, files=(replace(delivery.files[0], size=2),))
-    with pytest.raises(DeliveryError, match="changed while it was being read"):
-        land(lake, shrunk)
+    delivery = delivered(tmp_path / "source", b"12", version="v1")
+    (tmp_path / "source/bill-00001.csv").write_bytes(b"123")
+    with pytest.raises(ObjectMoved, match="changed while it was being read") as refused:
+        land(lake, delivery)
+    assert "source payer, period 2026-10" in refused.value.where
+    assert (refused.value.expected, refused.value.found) == ("2 bytes, as when the delivery was listed", "3 bytes")
     assert newest(lake, "payer", "2026-10") is None
     assert landed_periods(lake, "payer") == []
 
@@ -99,7 +111,7 @@ def test_the_token_follows_the_content_and_not_the_place_or_time(tmp_path: Path)
 def test_fewer_files_under_a_landed_version_are_refused(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     delivery = delivered(tmp_path / "one", b"1", version="v1")
-    second = DeliveredFile(delivery.files[0].path, "data/bill-00002.csv", 1)
+    second = replace(delivery.files[0], name="data/bill-00002.csv")
     land(lake, replace(delivery, files=(*delivery.files, second), signature="both"))
     with pytest.raises(DeliveryError, match="other files under the same version") as refused:
         land(lake, delivery)
@@ -115,3 +127,29 @@ def test_a_refusal_is_remembered_until_the_source_lands_again(tmp_path: Path) ->
     assert (refusal(lake, "payer", "2026-10"), refused_periods(lake, "payer")) == ("a file is missing", ["2026-10"])
     clear_refusal(lake, "payer", "2026-10")
     assert (refusal(lake, "payer", "2026-10"), refused_periods(lake, "payer")) == (None, [])
+
+
+def test_a_file_that_the_last_delivery_had_is_linked_not_fetched_again(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    first = delivered(tmp_path / "one", b"1", version="v1")
+    land(lake, first)
+    new = local_file(first.files[0].path or tmp_path, "data/bill-00002.csv")
+
+    def fetched_again(target: Path) -> None:
+        raise AssertionError("the file was fetched again")
+
+    known = replace(first.files[0], save=fetched_again)
+    landed, copied = land(lake, replace(first, files=(known, new), version="v2", signature="both"))
+    old, linked = lake.landing / "payer/2026-10/v1/data/bill-00001.csv", landed.files[0].path
+    assert copied
+    assert (linked.read_bytes(), linked.stat().st_ino) == (b"1", old.stat().st_ino)
+    assert [file.name for file in landed.files] == ["data/bill-00001.csv", "data/bill-00002.csv"]
+
+
+def test_a_look_is_remembered_by_period(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    assert LandedSource(lake, "payer").looks == {}
+    note_look(lake, "payer", "2026-10", "a")
+    note_look(lake, "payer", "2026-09", "b")
+    note_look(lake, "payer", "2026-10", "c")
+    assert LandedSource(lake, "payer").looks == {"2026-09": "b", "2026-10": "c"}

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow.parquet
 import pytest
 
-from pipelines.config import BillSource, Settings
+from pipelines.config import AwsCurSource, Settings
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
 from pipelines.lake.landing import land
@@ -38,7 +38,7 @@ def _with_damaged_costs(path: Path) -> Path:
 
 def test_a_damaged_parquet_file_is_refused_by_name_and_the_refusal_kept(tmp_path: Path) -> None:
     file = _with_damaged_costs(tmp_path / "cur.parquet")
-    source = BillSource(name="payer", kind="aws-cur", files=(file,))
+    source = AwsCurSource(name="payer", files=(file,))
     lineage = Lineage(Settings(lake=tmp_path / "lake", bills=(source,), file=tmp_path / "apportion.yaml"))
     [delivery] = deliveries(source)
     land(lineage.lake, delivery)

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.config import BillSource, Settings, UsageSource
+from pipelines.config import AwsCurSource, Settings, UsageSource
 from pipelines.definitions import definitions
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
@@ -27,12 +27,12 @@ def settings() -> Settings:
         file=place / "apportion.yaml",
         as_of=datetime(2026, 10, 16),
         bills=(
-            BillSource(name="aws-payer", kind="aws-cur", location=place),
-            BillSource(name="aws-subsidiary", kind="aws-cur", location=place),
+            AwsCurSource(name="aws-payer", location=str(place)),
+            AwsCurSource(name="aws-subsidiary", location=str(place)),
         ),
         usage=(
-            UsageSource(name="gpus", kind="dcgm-files", location=place),
-            UsageSource(name="gateway", kind="litellm", location=place),
+            UsageSource(name="gpus", kind="dcgm-files", location=str(place)),
+            UsageSource(name="gateway", kind="litellm", location=str(place)),
         ),
     )
 

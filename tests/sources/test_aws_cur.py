@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.config import BillSource
+from pipelines.config import AwsCurSource
 from pipelines.errors import DeliveryError
 from pipelines.sources.aws_cur import deliveries
 from pipelines.sources.aws_cur_columns import Place, canonical_place
@@ -20,8 +20,8 @@ from tests.normalise.bills import line, write_cur2, write_legacy
 _EARLIER, _LATER = "20260930T010000Z-aaaa", "20261001T020000Z-bbbb"
 
 
-def _source(location: Path) -> BillSource:
-    return BillSource(name="payer", kind="aws-cur", location=location)
+def _source(location: Path) -> AwsCurSource:
+    return AwsCurSource(name="payer", location=str(location))
 
 
 def _cur2(
@@ -283,7 +283,7 @@ def test_a_location_that_is_no_folder_is_refused(tmp_path: Path) -> None:
 
 def test_bare_files_take_their_period_from_their_lines_and_their_version_from_their_content(tmp_path: Path) -> None:
     file = write_cur2(tmp_path / "bill.parquet", [line("Usage", 1, resource_tags={"user_team": "search"})])
-    (delivery,) = deliveries(BillSource(name="payer", kind="aws-cur", files=(file,)))
+    (delivery,) = deliveries(AwsCurSource(name="payer", files=(file,)))
     assert (delivery.period, dict(delivery.details), delivery.manifest) == (
         "2026-09",
         {"dialect": "cur-2.0", "format": "parquet", "rows": "all"},
@@ -292,7 +292,7 @@ def test_bare_files_take_their_period_from_their_lines_and_their_version_from_th
     copy = tmp_path / "copy" / "bill.parquet"
     copy.parent.mkdir()
     copy.write_bytes(file.read_bytes())
-    (copied,) = deliveries(BillSource(name="payer", kind="aws-cur", files=(copy,)))
+    (copied,) = deliveries(AwsCurSource(name="payer", files=(copy,)))
     assert len(delivery.version) == 16
     assert copied.version == delivery.version
 
@@ -300,7 +300,7 @@ def test_bare_files_take_their_period_from_their_lines_and_their_version_from_th
 def test_bare_files_of_several_periods_are_a_delivery_for_each(tmp_path: Path) -> None:
     august = line("Usage", 1, bill_billing_period_start_date="2026-08-01T00:00:00Z")
     file = write_legacy(tmp_path / "bill.csv", [line("Usage", 2), august])
-    found = deliveries(BillSource(name="payer", kind="aws-cur", files=(file,)))
+    found = deliveries(AwsCurSource(name="payer", files=(file,)))
     assert [(delivery.period, delivery.details["rows"], delivery.details["dialect"]) for delivery in found] == [
         ("2026-08", "of-period", "cur-1"),
         ("2026-09", "of-period", "cur-1"),
@@ -310,12 +310,12 @@ def test_bare_files_of_several_periods_are_a_delivery_for_each(tmp_path: Path) -
 def test_a_bare_file_with_a_line_of_no_period_is_refused(tmp_path: Path) -> None:
     file = write_legacy(tmp_path / "bill.csv", [line("Usage", 2, bill_billing_period_start_date="")])
     with pytest.raises(DeliveryError, match="name no billing period"):
-        deliveries(BillSource(name="payer", kind="aws-cur", files=(file,)))
+        deliveries(AwsCurSource(name="payer", files=(file,)))
 
 
 def test_a_bare_file_that_is_absent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeliveryError, match="isn't there"):
-        deliveries(BillSource(name="payer", kind="aws-cur", files=(tmp_path / "bill.csv",)))
+        deliveries(AwsCurSource(name="payer", files=(tmp_path / "bill.csv",)))
 
 
 @pytest.mark.parametrize(
