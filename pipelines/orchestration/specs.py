@@ -9,7 +9,7 @@ import dagster as dg
 from pipelines.config import Settings
 from pipelines.lake.audits import contract_audits
 from pipelines.models.contracts import Audit, Column, TableContract, contracts
-from pipelines.models.normalisation import kind_audits
+from pipelines.models.normalisation import mapping_audits
 
 OWNERS = ["team:finops"]
 STORAGE = "deltalake"
@@ -102,7 +102,7 @@ def bill_checks(kind: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         description="rows and costs of the charges equal those of the delivery",
         blocking=True,
     )
-    return [control, *_audit_checks(key, [*kind_audits(kind), *contract_audits(contracts()["billing.charges"])])]
+    return [control, *_audit_checks(key, [*mapping_audits(kind), *contract_audits(contracts()["billing.charges"])])]
 
 
 def contract_checks(contract: TableContract) -> list[dg.AssetCheckSpec]:
