@@ -124,6 +124,21 @@ def landed_periods(lake: Lake, source_name: str) -> list[str]:
     return sorted(pointer.parent.name for pointer in folder.glob(f"*/{_NEWEST}"))
 
 
+def note_pending(lake: Lake, period: str) -> None:
+    """Keep that something is about to land for a billing period, until that period is published with it."""
+    write_durably(lake.pending / period, "")
+
+
+def pending_periods(lake: Lake) -> list[str]:
+    """The billing periods of which something landed that has not been published yet, in order."""
+    return sorted(note.name for note in lake.pending.glob("????-??"))
+
+
+def clear_pending(lake: Lake, period: str) -> None:
+    """Forget that a billing period was to be published: it is, with all that landed."""
+    (lake.pending / period).unlink(missing_ok=True)
+
+
 def note_refusal(lake: Lake, source_name: str, period: str, problem: str) -> None:
     """Keep in landing that the newest delivery of a period was refused before it landed, and why."""
     write_durably(lake.landing / source_name / period / _REFUSED, problem)

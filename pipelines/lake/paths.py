@@ -19,6 +19,11 @@ class Lake:
         return self.root / "landing"
 
     @property
+    def pending(self) -> Path:
+        """An empty file for each billing period of which something landed that has not been published yet."""
+        return self.root / "pending"
+
+    @property
     def staging(self) -> Path:
         """Rows that are being built or audited and that no reader sees; a folder for each running build."""
         return self.root / "staging"

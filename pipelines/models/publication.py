@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.lake.database import literal
+from pipelines.lake.landing import clear_pending
 from pipelines.lake.locks import exclusive
+from pipelines.lake.paths import Lake
 from pipelines.lake.publishing import (
     Publication,
     PublishedPeriod,
@@ -51,10 +53,12 @@ def publish(lineage: Lineage) -> Published:
         previous = newest_publication(lake)
         candidate = _candidate(lineage, previous, states, f"{next_number(lake):06d}")
         if previous and _shown(candidate) == _shown(previous):
+            _clear_pending(lake, states)
             return Published(previous, is_new=False)
         _commit_history(lineage, space, candidate)
         publication = Publication(candidate.name, candidate.periods, _newest_files(lineage))
         swap_in(lake, publication)
+        _clear_pending(lake, states)
         remove_unreferenced(lake, datetime.now(UTC))
     return Published(publication, is_new=True)
 
@@ -77,6 +81,12 @@ def _candidate(lineage: Lineage, previous: Publication | None, states: list[Peri
             periods[state.period] = PublishedPeriod("stale", number, state.problems, {}, {})
     candidate = Publication(number, dict(sorted(periods.items())), _newest_files(lineage))
     return Publication(f"{number}-{candidate.fingerprint}", candidate.periods, candidate.newest)
+
+
+def _clear_pending(lake: Lake, states: list[PeriodState]) -> None:
+    for state in states:
+        if state.is_ready:
+            clear_pending(lake, state.period)
 
 
 def _shown(publication: Publication) -> Any:

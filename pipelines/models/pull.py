@@ -14,6 +14,7 @@ from pipelines.lake.landing import (
     landed_periods,
     newest,
     note_look,
+    note_pending,
     note_refusal,
 )
 from pipelines.lake.paths import Lake
@@ -82,7 +83,9 @@ def _landed(lake: Lake, source_name: str, period: str) -> tuple[LandedDelivery, 
 
 def _land(lake: Lake, delivery: Delivery) -> tuple[LandedDelivery, bool]:
     known = newest(lake, delivery.source_name, delivery.period)
-    refuse = refusal_before_landing(delivery.source_kind)
-    if refuse and (known is None or known.signature != delivery.signature):
-        refuse(delivery)
+    if known is None or known.signature != delivery.signature:
+        if refuse := refusal_before_landing(delivery.source_kind):
+            refuse(delivery)
+        # Before it lands, so that a run killed at any moment leaves the period to be finished the next night.
+        note_pending(lake, delivery.period[: len("YYYY-MM")])
     return land(lake, delivery)
