@@ -105,7 +105,20 @@ lines AS NOT MATERIALIZED (
             savings_plan_net_savings_plan_effective_cost, savings_plan_savings_plan_effective_cost
         ) AS plan_effective_cost,
         savings_plan_total_commitment_to_date AS plan_commitment,
-        savings_plan_used_commitment AS plan_used
+        savings_plan_used_commitment AS plan_used,
+        aws_cur_split_cost_allocation(
+            split_line_item_actual_usage,
+            split_line_item_net_split_cost,
+            split_line_item_net_unused_cost,
+            split_line_item_parent_resource_id,
+            split_line_item_public_on_demand_split_cost,
+            split_line_item_public_on_demand_unused_cost,
+            split_line_item_reserved_usage,
+            split_line_item_split_cost,
+            split_line_item_split_usage,
+            split_line_item_split_usage_ratio,
+            split_line_item_unused_cost
+        ) AS split_cost_allocation
     FROM delivered_lines
 ),
 
@@ -458,7 +471,8 @@ SELECT
     instance_type AS x_InstanceType,
     gpu_model AS x_GpuModel,
     gpu_count AS x_GpuCount,
-    category_sets.cost_categories AS x_CostCategories
+    category_sets.cost_categories AS x_CostCategories,
+    split_cost_allocation AS x_SplitCostAllocation
 FROM measured
 JOIN tag_sets ON measured.resource_tags IS NOT DISTINCT FROM tag_sets.resource_tags
 JOIN category_sets ON measured.cost_category IS NOT DISTINCT FROM category_sets.cost_category

@@ -36,6 +36,7 @@ OWN_COLUMNS = [
     "x_GpuModel",
     "x_GpuCount",
     "x_CostCategories",
+    "x_SplitCostAllocation",
 ]
 STORED_TYPES = {"Decimal": "DECIMAL(38,18)", "Date/Time": "TIMESTAMP", "String": "VARCHAR", "JSON": "JSON"}
 
