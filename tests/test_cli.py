@@ -428,7 +428,7 @@ def test_rules_that_cannot_be_used_end_with_2_before_the_first_step(apportion: C
     assert not (apportion.configuration.parent / "lake" / "landing").exists()
 
 
-def test_the_refusal_of_an_account_billed_twice_says_to_settle_that_first(apportion: CommandLine) -> None:
+def test_a_bill_under_two_names_is_refused_until_a_claim_says_whose_it_is(apportion: CommandLine) -> None:
     text = apportion.configuration.read_text()
     apportion.configuration.write_text(f"{text}  - {{name: again, kind: aws-cur, files: [./september.csv]}}\n")
 
@@ -436,8 +436,38 @@ def test_the_refusal_of_an_account_billed_twice_says_to_settle_that_first(apport
 
     assert answer.exit_code == 4
     told = " ".join(answer.output.split())
-    assert "are billed by both again and aws: leave one of these sources out" in told
-    assert (
-        "what to do: settle what the reasons name (a delivery to mend, a source to leave out), then apportion run "
-        "--period 2026-09"
-    ) in told
+    assert "are billed by both again and aws: name under claims in the configuration which of them brings" in told
+    assert "then apportion run --period 2026-09" in told
+
+    apportion.configuration.write_text(
+        f"{apportion.configuration.read_text()}claims:\n  - {{source: aws, billing_account: '012345678901'}}\n"
+    )
+    assert apportion("run", "--period", "2026-09").exit_code == 0
+    counted = apportion(
+        "sql",
+        "SELECT source_name, rows_delivered, rows_mapped, rows_claimed, rows_charges, difference_rows, billed_control, "
+        "billed_claimed, billed_charges, difference_billed_charges FROM quality.reconciliation ORDER BY source_name",
+        "--csv",
+    )
+    # 1.25 + 0.000000000000000001 + 0.07, once
+    whole, none = "1.320000000000000001", "0"
+    assert counted.output.splitlines()[1:] == [
+        f"again,3,0,3,0,0,{whole},{whole},{none},{none}",
+        f"aws,3,3,0,3,0,{whole},{none},{whole},{none}",
+    ]
+    costs = apportion("sql", "SELECT sum(BilledCost) AS billed FROM showback.daily", "--csv")
+    assert costs.output == f"billed\n{whole}\n"
+
+
+def test_rows_left_out_for_a_claim_without_a_bill_are_not_lost_silently(apportion: CommandLine) -> None:
+    apportion.configuration.write_text(
+        f"{apportion.configuration.read_text()}  - {{name: again, kind: aws-cur, files: [./october.csv]}}\n"
+        "claims:\n  - {source: again, billing_account: '012345678901'}\n"
+    )
+    write_legacy(apportion.configuration.parent / "october.csv", [october("Usage", "1")])
+
+    answer = apportion("run", "--period", "2026-09")
+
+    assert answer.exit_code == 4
+    told = " ".join(answer.output.split())
+    assert "again claims account 012345678901 but has no bill of 2026-09, while 3 row(s) of other sources were" in told

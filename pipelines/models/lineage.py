@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipelines.allocation.dimensions import fingerprint
 from pipelines.allocation.rules import RuleSet, load_rule_set
-from pipelines.config import BillSource, Settings, UsageSource
+from pipelines.config import BillSource, Claim, Settings, UsageSource
 from pipelines.errors import ConfigurationError
 from pipelines.lake.database import SQL_FOLDER, connect, file_list
 from pipelines.lake.landing import landed_periods, newest
@@ -102,6 +102,10 @@ class Lineage:
         """Whether a billing period or day began before the moment that the figures are as of; others don't exist yet."""
         return period_or_day < f"{self.settings.now():%Y-%m-%dT%H:%M:%S}"
 
+    def claims_elsewhere(self, source_name: str) -> list[Claim]:
+        """The accounts whose bill another source brings, so that this source's rows of them are no charges."""
+        return [claim for claim in self.settings.claims if claim.source != source_name]
+
     def usage_sources(self, table: str) -> list[UsageSource]:
         """The configured sources whose facts make a usage table."""
         return [source for source in self.settings.usage if USAGE_TABLE_OF_KIND[source.kind] == table]
@@ -133,6 +137,9 @@ class Lineage:
                 result |= self._watermarks(partition["x_Day"])
             elif name == "accepted_differences":
                 result[name] = repr(sorted(map(repr, self.settings.accepted_differences)))
+            elif name == "claims":
+                if claims := self.claims_elsewhere(partition.get("x_SourceName") or partition["source_name"]):
+                    result[name] = repr(sorted(map(repr, claims)))
             else:
                 for file in self.input_files(contract, partition, name):
                     result[f"{name}/{partition_path(file.partition)}"] = file.token

@@ -138,6 +138,7 @@ def _stage_and_audit(
     staged = _stage(lineage, space, bill, token, delivered)
     register_staged(connection, contract, staged)
     _create_rejected(connection, mapping, bill.parameters)
+    _create_claimed(lineage, connection, bill)
     _create_control(connection, mapping, bill.parameters)
     audits = bound_audits([*mapping_audits(mapping), *contract_audits(contract)], bill.parameters)
     return staged, [_control(connection, lineage, bill), *run_audits(connection, contract.table, audits)]
@@ -153,7 +154,7 @@ def _stage(
     """
     contract = contracts()["billing.charges"]
     inputs = lineage.inputs(contract, bill.charges)
-    select = bind_used(load_sql(f"normalise/{bill.mapping}"), bill.parameters)
+    select = f"SELECT * FROM ({_charges_sql(bill)}) WHERE ({_claimed_elsewhere(lineage, bill)}) IS NOT TRUE"
     threads = thread_count(space.connection)
     total = sum(len(part.rows) for part in delivered)
 
@@ -178,6 +179,31 @@ def _stage(
     parts = slices(delivered, threads if total >= _ROWS_WORTH_SLICING else 1) or [list(delivered)]
     with ThreadPoolExecutor(max_workers=threads) as pool:
         return list(pool.map(stage_slice, range(len(parts)), parts))
+
+
+def _charges_sql(bill: _Bill) -> str:
+    return bind_used(load_sql(f"normalise/{bill.mapping}"), bill.parameters)
+
+
+def _claimed_elsewhere(lineage: Lineage, bill: _Bill) -> str:
+    """SQL that tells whether a charge is of an account whose bill another source brings (CONTRACTS.md §2)."""
+    conditions = [
+        f"(BillingAccountId = {literal(claim.billing_account)}"
+        + (f" AND SubAccountId IS NOT DISTINCT FROM {literal(claim.sub_account)}" if claim.sub_account else "")
+        + ")"
+        for claim in lineage.claims_elsewhere(bill.delivery.source_name)
+    ]
+    return " OR ".join(conditions) or "false"
+
+
+def _create_claimed(lineage: Lineage, connection: duckdb.DuckDBPyConnection, bill: _Bill) -> None:
+    """What was left out because another source claims it, by currency; none where nothing is claimed."""
+    sums = ", ".join(f"CAST(sum({cost}) AS {_MONEY}) AS {cost}" for cost in _COSTS)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE claimed_totals AS SELECT BillingCurrency, "
+        f"count(*) FILTER (WHERE x_SourcePart = 1) AS rows_claimed, count(*) FILTER (WHERE x_SourcePart > 1) AS rows_added, {sums} "
+        f"FROM ({_charges_sql(bill)}) WHERE {_claimed_elsewhere(lineage, bill)} GROUP BY BillingCurrency"
+    )
 
 
 def _create_delivery(connection: duckdb.DuckDBPyConnection, bill: _Bill, delivered: Sequence[DeliveredRows]) -> None:
@@ -214,14 +240,15 @@ def _control(connection: duckdb.DuckDBPyConnection, lineage: Lineage, bill: _Bil
     """Compare the delivery's control totals with the charges made of it; what the user accepts is taken off."""
     rows = connection.sql(
         "SELECT coalesce(delivered.BillingCurrency, made.BillingCurrency) AS currency, "
-        "coalesce(rows_delivered, 0) - coalesce(rows_netted, 0) - coalesce(rows_mapped, 0) AS unmapped_rows, "
-        "coalesce(delivered.rows_added, 0) - coalesce(made.rows_added, 0) AS unexpected_rows, "
+        "coalesce(rows_delivered, 0) - coalesce(rows_netted, 0) - coalesce(rows_claimed, 0) - coalesce(rows_mapped, 0) AS unmapped_rows, "
+        "coalesce(delivered.rows_added, 0) - coalesce(claimed.rows_added, 0) - coalesce(made.rows_added, 0) AS unexpected_rows, "
         "coalesce(rows_rejected, 0) AS rejected_rows, "
         + ", ".join(
-            f"coalesce({cost.removesuffix('Cost').lower()}_control, 0) - coalesce({cost}, 0) AS {cost}"
+            f"coalesce({cost.removesuffix('Cost').lower()}_control, 0) - coalesce(claimed.{cost}, 0) - coalesce(made.{cost}, 0) AS {cost}"
             for cost in _COSTS
         )
         + " FROM control_totals AS delivered FULL JOIN charge_totals AS made ON delivered.BillingCurrency IS NOT DISTINCT FROM made.BillingCurrency "
+        "LEFT JOIN claimed_totals AS claimed ON coalesce(delivered.BillingCurrency, made.BillingCurrency) = claimed.BillingCurrency "
         "ORDER BY currency"
     ).fetchall()
     problems = []
@@ -258,11 +285,18 @@ def _accepted(lineage: Lineage, bill: _Bill, currency: str, cost: str) -> Decima
 
 
 def _commit_control(lineage: Lineage, space: Workspace, bill: _Bill) -> None:
+    claimed = ", ".join(
+        f"CAST(coalesce(claimed.{cost}, 0) AS {_MONEY}) AS {cost.removesuffix('Cost').lower()}_claimed"
+        for cost in _COSTS
+    )
     select = (
         "SELECT delivered.BillingCurrency, "
-        f"{literal(bill.delivery.version)} AS source_version, rows_delivered, made.rows_mapped, rows_netted, "
-        "rows_rejected, made.rows_added, billed_control, effective_control, list_control, contracted_control "
-        "FROM control_totals AS delivered JOIN charge_totals AS made ON delivered.BillingCurrency IS NOT DISTINCT FROM made.BillingCurrency"
+        f"{literal(bill.delivery.version)} AS source_version, rows_delivered, coalesce(made.rows_mapped, 0) AS rows_mapped, "
+        "rows_netted, rows_rejected, coalesce(rows_claimed, 0) AS rows_claimed, coalesce(made.rows_added, 0) AS rows_added, "
+        f"billed_control, effective_control, list_control, contracted_control, {claimed} "
+        "FROM control_totals AS delivered "
+        "LEFT JOIN charge_totals AS made ON delivered.BillingCurrency IS NOT DISTINCT FROM made.BillingCurrency "
+        "LEFT JOIN claimed_totals AS claimed ON delivered.BillingCurrency = claimed.BillingCurrency"
     )
     _stage_and_commit(lineage, space, "quality.control", bill.control, select)
 

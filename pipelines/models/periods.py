@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.lake.database import literal, scanned
+from pipelines.lake.database import file_list, literal, scanned
 from pipelines.lake.landing import landed_periods, refusal, refused_periods
 from pipelines.lake.paths import partition_path
 from pipelines.lake.tables import TableFile, recorded_inputs
@@ -55,6 +55,7 @@ def period_state(connection: duckdb.DuckDBPyConnection, lineage: Lineage, period
         *_missing(lineage, files, period),
         *(problem for contract in period_tables() for problem in _out_of_step(lineage, contract, files, recorded)),
         *_claimed_twice(connection, files["billing.charges"]),
+        *_claimants_without_bill(connection, lineage, files, period),
     ]
     return PeriodState(period, files, tuple(problems))
 
@@ -106,21 +107,50 @@ def _out_of_step(
 
 
 def _claimed_twice(connection: duckdb.DuckDBPyConnection, charges: tuple[TableFile, ...]) -> list[str]:
-    """Accounts whose bill two sources brought for the same period (CONTRACTS.md §2)."""
+    """Accounts whose bill two sources brought for the same period (CONTRACTS.md §2).
+
+    Compared by provider, not by invoice issuer: two exports of one account may spell the issuer differently.
+    """
     if len({file.partition["x_SourceName"] for file in charges}) < 2:
         return []
-    claims = " UNION ".join(
-        f"SELECT DISTINCT {literal(file.partition['x_SourceName'])} AS source, InvoiceIssuerName, BillingAccountId, "
-        f"SubAccountId FROM read_parquet({literal(scanned(file.path))})"
+    accounts = " UNION ".join(
+        f"SELECT DISTINCT {literal(file.partition['x_SourceName'])} AS source, "
+        "lower(coalesce(ProviderName, ServiceProviderName, InvoiceIssuerName)) AS provider, BillingAccountId, SubAccountId "
+        f"FROM read_parquet({literal(scanned(file.path))})"
         for file in charges
     )
     overlaps = connection.sql(
-        "SELECT BillingAccountId, count(DISTINCT SubAccountId) AS accounts, sources FROM ("
-        "  SELECT InvoiceIssuerName, BillingAccountId, SubAccountId, string_agg(source, ' and ' ORDER BY source) AS sources"
-        f"  FROM ({claims}) GROUP BY ALL HAVING count(*) > 1"
+        "SELECT BillingAccountId, count(*) AS accounts, min(SubAccountId) AS example, sources FROM ("
+        "  SELECT provider, BillingAccountId, SubAccountId, string_agg(source, ' and ' ORDER BY source) AS sources"
+        f"  FROM ({accounts}) GROUP BY ALL HAVING count(*) > 1"
         ") GROUP BY BillingAccountId, sources ORDER BY ALL"
     ).fetchall()
     return [
-        f"{accounts} account(s) of {payer} are billed by both {sources}: leave one of these sources out"
-        for payer, accounts, sources in overlaps
+        f"{accounts} account(s) of {payer}"
+        + (f", such as {example}," if example else "")
+        + f" are billed by both {sources}: name under claims in the configuration which of them brings the bill, or leave one out"
+        for payer, accounts, example, sources in overlaps
+    ]
+
+
+def _claimants_without_bill(
+    connection: duckdb.DuckDBPyConnection,
+    lineage: Lineage,
+    files: Mapping[str, tuple[TableFile, ...]],
+    period: str,
+) -> list[str]:
+    """Claims by a source that brought no bill of the period though another's rows were left out for them."""
+    billed = {file.partition["x_SourceName"] for file in files["billing.charges"]}
+    absent = [claim for claim in lineage.settings.claims if claim.source not in billed]
+    controls = [file.path for file in files["quality.control"]]
+    if not absent or not controls:
+        return []
+    [(left_out,)] = connection.sql(
+        f"SELECT coalesce(sum(rows_claimed), 0) FROM read_parquet({file_list(controls)})"
+    ).fetchall()
+    return [
+        f"{claim.source} claims account {claim.sub_account or claim.billing_account} but has no bill of {period}, while "
+        f"{left_out:,} row(s) of other sources were left out for claims"
+        for claim in absent
+        if left_out
     ]
