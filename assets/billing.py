@@ -11,7 +11,7 @@ from pipelines.models.lineage import Lineage
 from pipelines.models.normalisation import normalise
 from pipelines.orchestration.partitions import billing_periods
 from pipelines.orchestration.specs import bill_checks, charges_key, landing_key, step_name, table_key, table_spec
-from pipelines.orchestration.steps import Outcome, Outcomes, step, table_outcome
+from pipelines.orchestration.steps import Outcome, Outcomes, step, table_outcome, version_of
 
 _CHARGES = "billing.charges"
 
@@ -34,7 +34,7 @@ def _charges_of(settings: Settings, bill: BillSource) -> dg.AssetsDefinition:
     def build(period: str) -> Outcomes:
         built = normalise(Lineage(settings), bill.name, period)
         if built is None:
-            return {key: Outcome({"note": f"{bill.name} delivered nothing for {period}"})}
+            return {key: Outcome({"note": f"{bill.name} delivered nothing for {period}"}, version_of([]))}
         return {key: table_outcome(settings, built)}
 
     return step(step_name(key), [spec], build, checks=bill_checks(bill.kind, key))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from pipelines.allocation.rules import load_rule_set
@@ -10,7 +12,9 @@ from pipelines.lake.paths import Lake
 from pipelines.models.pull import pull
 from pipelines.orchestration.partitions import billing_periods
 from pipelines.orchestration.specs import OWNERS, landing_key, step_name
-from pipelines.orchestration.steps import UNCHANGED, Outcome, Outcomes, step
+from pipelines.orchestration.steps import UNCHANGED, Outcome, Outcomes, step, version_of
+
+_OF_THE_PULL = "run_"
 
 
 def landing_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -37,16 +41,24 @@ def _landing(settings: Settings, source: BillSource | UsageSource) -> dg.AssetsD
         if settings.rules is not None:
             load_rule_set(settings.rules)
         pulled = pull(Lake(settings.lake), source, period)
-        return {
-            key: Outcome(
-                {
-                    "deliveries": len(pulled.deliveries),
-                    "files": sum(len(delivery.files) for delivery in pulled.deliveries),
-                    "bytes": pulled.size,
-                    "newest version": pulled.deliveries[-1].version if pulled.deliveries else "nothing delivered",
-                    UNCHANGED: pulled.copied == 0,
-                }
-            )
+        newest = pulled.deliveries[-1] if pulled.deliveries else None
+        metadata = {
+            "deliveries": len(pulled.deliveries),
+            "files": sum(len(delivery.files) for delivery in pulled.deliveries),
+            "bytes": pulled.size,
+            "newest version": newest.version if newest else "nothing delivered",
+            UNCHANGED: pulled.copied == 0,
+            **(_of_the_pull(newest.details) if newest else {}),
         }
+        return {key: Outcome(metadata, version_of((made.period, made.token) for made in pulled.deliveries))}
 
     return step(step_name(key), [spec], build)
+
+
+def _of_the_pull(details: Mapping[str, str]) -> dict[str, str]:
+    """What a source tells of fetching a delivery: ``run_estimate_bytes`` is shown as ``estimate bytes``."""
+    return {
+        name.removeprefix(_OF_THE_PULL).replace("_", " "): value
+        for name, value in details.items()
+        if name.startswith(_OF_THE_PULL)
+    }

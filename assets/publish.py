@@ -10,9 +10,10 @@ from pipelines.lake.paths import Lake
 from pipelines.models.lineage import Lineage
 from pipelines.models.periods import period_tables
 from pipelines.models.publication import publish
+from pipelines.orchestration.automation import refreshed_when_inputs_change
 from pipelines.orchestration.partitions import billing_periods
 from pipelines.orchestration.specs import OWNERS, producing_keys
-from pipelines.orchestration.steps import UNCHANGED, Outcome, Outcomes, step
+from pipelines.orchestration.steps import UNCHANGED, Outcome, Outcomes, step, version_of
 
 PUBLISH = dg.AssetKey("publish")
 
@@ -28,6 +29,7 @@ def publish_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         kinds={"duckdb"},
         partitions_def=billing_periods(settings),
+        automation_condition=refreshed_when_inputs_change(),
     )
 
     def build(period: str) -> Outcomes:
@@ -41,6 +43,8 @@ def publish_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 remedy="settle what the reasons name (a delivery to mend, a source to leave out), then "
                 f"apportion run --period {period}",
             )
+        shown = published.publication.periods.get(period)
+        tables = shown.tables if shown else {}
         return {
             PUBLISH: Outcome(
                 {
@@ -48,7 +52,8 @@ def publish_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                     "file": str(lake.analysts_file),
                     "stale periods": ", ".join(published.stale) or "none",
                     UNCHANGED: not published.is_new,
-                }
+                },
+                version_of((table, file) for table, files in tables.items() for file in files),
             )
         }
 

@@ -13,6 +13,7 @@ from assets.quality import quality_assets
 from assets.showback import showback_assets
 from assets.usage import usage_assets
 from pipelines.config import Settings, configuration_path, load_settings
+from pipelines.orchestration.automation import refreshing_sensor
 from pipelines.orchestration.jobs import nightly_job, publish_job
 from pipelines.orchestration.partitions import billing_periods
 from pipelines.orchestration.resources import LAKE, lake_resource
@@ -36,7 +37,7 @@ def definitions(settings: Settings) -> dg.Definitions:
         ],
         jobs=[nightly, publish],
         schedules=[nightly_schedule(nightly, billing_periods(settings))],
-        sensors=[dead_runs_sensor(settings), publish_after_failure_sensor(nightly, publish)],
+        sensors=[refreshing_sensor(), dead_runs_sensor(settings), publish_after_failure_sensor(publish)],
         resources={LAKE: lake_resource(settings)},
         executor=dg.in_process_executor,
     )

@@ -61,6 +61,7 @@ class Runner:
         self._nightly = definitions.resolve_job_def(NIGHTLY)
         self._publish = definitions.resolve_job_def(PUBLISH)
         self._graph = definitions.resolve_asset_graph()
+        self._everything = sorted(self._graph.materializable_asset_keys)
         self._names = {
             part.op.name: _common_name(part.keys)
             for part in definitions.assets or ()
@@ -80,9 +81,10 @@ class Runner:
         A run that fails before it could publish is followed by one that only publishes, so that readers see the period
         marked stale; the report is of the first. Raises KeyboardInterrupt when the run was interrupted.
         """
-        report = self._execute(self._nightly, period, on_step, selection)
+        # Named one by one also when it is all of them: automation leaves to a run what the run says it will make.
+        report = self._execute(self._nightly, period, on_step, selection or self._everything)
         if report.exit_code and not report.reached_publishing:
-            self._execute(self._publish, period, on_step, None)
+            self._execute(self._publish, period, on_step, [dg.AssetKey("publish")])
         return report
 
     def _execute(
@@ -90,7 +92,7 @@ class Runner:
         job: dg.JobDefinition,
         period: str,
         on_step: Callable[[StepReport], None],
-        selection: Sequence[dg.AssetKey] | None,
+        selection: Sequence[dg.AssetKey],
     ) -> RunReport:
         run_id = str(uuid.uuid4())
         hold_run(Lake(self._settings.lake), run_id)
@@ -100,7 +102,7 @@ class Runner:
             instance=self._instance,
             partition_key=period,
             run_id=run_id,
-            asset_selection=list(selection) if selection else None,
+            asset_selection=list(selection),
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "INFO" if self._verbose else "CRITICAL"}}}},
             tags=_TAGS,

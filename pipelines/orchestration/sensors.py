@@ -32,20 +32,19 @@ def dead_runs_sensor(settings: Settings) -> dg.SensorDefinition:
     return dead_runs
 
 
-def publish_after_failure_sensor(
-    nightly: UnresolvedAssetJobDefinition, publish: UnresolvedAssetJobDefinition
-) -> dg.SensorDefinition:
-    """Publish after a failed nightly run: its period is marked stale, and the others aren't held back."""
+def publish_after_failure_sensor(publish: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+    """Publish after a failed run, whoever asked for it: its period is marked stale, and the others aren't held back."""
 
     @dg.run_failure_sensor(
         name="publish_after_failure",
-        monitored_jobs=[nightly],
         request_job=publish,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Publishes after a failed nightly run, so that readers see its period marked stale.",
+        description="Publishes after a failed run, so that readers see its period marked stale.",
     )
     def publish_after_failure(context: dg.RunFailureSensorContext) -> dg.RunRequest | dg.SkipReason:
         run = context.dagster_run
+        if run.job_name == publish.name:
+            return dg.SkipReason("the failed run was to publish")
         period = run.tags.get(_PARTITION)
         if period is None:
             return dg.SkipReason("the failed run had no billing period of its own")

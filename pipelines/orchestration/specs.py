@@ -10,6 +10,7 @@ from pipelines.config import Settings
 from pipelines.lake.audits import contract_audits
 from pipelines.models.contracts import Audit, Column, TableContract, contracts
 from pipelines.models.normalisation import mapping_audits
+from pipelines.orchestration.automation import refreshed_when_inputs_change
 
 OWNERS = ["team:finops"]
 STORAGE = "deltalake"
@@ -53,7 +54,7 @@ def table_spec(
     key: dg.AssetKey | None = None,
     deps: Iterable[dg.AssetKey] | None = None,
 ) -> dg.AssetSpec:
-    """A table as an asset; without ``deps`` it depends on the inputs that its contract names."""
+    """A table as an asset that follows its inputs; without ``deps`` these are those that its contract names."""
     return dg.AssetSpec(
         key=key or table_key(contract.table),
         deps=list(input_keys(contract) if deps is None else deps),
@@ -62,6 +63,7 @@ def table_spec(
         owners=OWNERS,
         kinds=kinds,
         partitions_def=partitions,
+        automation_condition=refreshed_when_inputs_change(),
         metadata={
             "dagster/table_name": contract.table,
             "dagster/storage_kind": STORAGE,

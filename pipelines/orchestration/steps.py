@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +12,11 @@ import dagster as dg
 from pipelines.config import Settings
 from pipelines.errors import ApportionError, AuditFailed
 from pipelines.lake.audits import AuditResult
+from pipelines.lake.paths import partition_path
 from pipelines.models.build import Built
 from pipelines.models.contracts import contracts
 from pipelines.models.lineage import Lineage
+from pipelines.orchestration.data_versions import version_tags
 from pipelines.orchestration.figures import cost_totals
 from pipelines.orchestration.resources import LAKE
 
@@ -25,9 +28,13 @@ REFUSED_PERIODS = "refused_periods"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one asset in one billing period."""
+    """What became of one asset in one billing period.
+
+    ``version`` names its content, the same after every rebuild that changed nothing: by it Dagster tells what became stale.
+    """
 
     metadata: Mapping[str, Any]
+    version: str
     audits: Sequence[AuditResult] = field(default=())
 
 
@@ -61,14 +68,23 @@ def step(
 
 
 def table_outcome(settings: Settings, built: Built) -> Outcome:
-    """A built table's rows, cost totals and audits."""
+    """A built table's rows, cost totals, audits, and the tokens of its partitions as its version."""
     contract = contracts()[built.table]
     lineage = Lineage(settings)
     wanted = [dict(partition) for partition in built.partitions]
-    files = [file.path for file in lineage.files(built.table) if dict(file.partition) in wanted]
+    files = [file for file in lineage.files(built.table) if dict(file.partition) in wanted]
+    totals = cost_totals(contract, [file.path for file in files])
     return Outcome(
-        metadata={ROWS: built.rows, UNCHANGED: built.unchanged, **cost_totals(contract, files)}, audits=built.audits
+        metadata={ROWS: built.rows, UNCHANGED: built.unchanged, **totals},
+        version=version_of((partition_path(file.partition), file.token) for file in files),
+        audits=built.audits,
     )
+
+
+def version_of(parts: Iterable[tuple[str, str]]) -> str:
+    """The version of what consists of these parts, each a name and the token of its content."""
+    content = "\n".join(f"{name} {token}" for name, token in sorted(set(parts)))
+    return hashlib.sha256(content.encode()).hexdigest()[:40]
 
 
 def _build_each(
@@ -92,8 +108,14 @@ def _build_each(
     for period, outcomes in done.items():
         for key, outcome in outcomes.items():
             context.add_asset_metadata(outcome.metadata, asset_key=key, partition_key=period)
+    # Dagster gives all periods of a run the one version of its result.
+    single = next(iter(done.values())) if len(done) == 1 else {}
     for spec in specs:
-        yield dg.MaterializeResult(asset_key=spec.key)
+        yield dg.MaterializeResult(
+            asset_key=spec.key, data_version=dg.DataVersion(single[spec.key].version) if single else None
+        )
+    if not single:
+        _record_good_periods(context, done)
 
 
 def _uninterrupted(build: Callable[[str], Outcomes], period: str) -> Outcomes:
@@ -155,10 +177,21 @@ def _check_result(check: dg.AssetCheckSpec, results: Mapping[str, AuditResult]) 
 
 
 def _record_good_periods(context: dg.AssetExecutionContext, done: Mapping[str, Outcomes]) -> None:
-    """A step that fails materialises nothing in Dagster's eyes, but these periods are committed."""
+    """Record each period with a version of its own.
+
+    In a step that fails these are the only records: it materialises nothing in Dagster's eyes, but the periods are
+    committed. In one that went well over several periods they stand behind those of its result, and count.
+    """
     for period, outcomes in done.items():
         for key, outcome in outcomes.items():
-            context.log_event(dg.AssetMaterialization(key, partition=period, metadata=dict(outcome.metadata)))
+            context.log_event(
+                dg.AssetMaterialization(
+                    key,
+                    partition=period,
+                    metadata=dict(outcome.metadata),
+                    tags=version_tags(context, key, outcome.version),
+                )
+            )
 
 
 def _failure(refused: Mapping[str, ApportionError]) -> dg.Failure:

@@ -81,6 +81,7 @@ def _asset(node: Any, checks: list[str]) -> dict[str, Any]:
         "table": node.metadata.get("dagster/table_name"),
         "columns": len(schema.columns) if schema else None,
         "checks": sorted(checks),
+        "automation": node.automation_condition.get_label() if node.automation_condition else None,
         "partitions": f"{partitions.get_first_partition_key()}..{partitions.get_last_partition_key()}",
         "backfill": node.backfill_policy.policy_type.value,
     }

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from pipelines.config import Settings
-from pipelines.orchestration.jobs import PUBLISH, nightly_job, publish_job
+from pipelines.orchestration.jobs import PUBLISH, publish_job
 from pipelines.orchestration.sensors import dead_runs_sensor, publish_after_failure_sensor
 
 
@@ -24,19 +24,29 @@ def nightly() -> None:
     refuse()
 
 
+@dg.job(name=PUBLISH)
+def publish_ready_periods() -> None:
+    """Stands for the job that only publishes."""
+    refuse()
+
+
+OCTOBER = {"dagster/partition": "2026-10"}
+
+
 @pytest.mark.parametrize(
-    ("tags", "expected"),
+    ("job", "tags", "expected"),
     [
-        ({"dagster/partition": "2026-10"}, "2026-10"),
-        ({}, None),
+        (nightly, OCTOBER, "2026-10"),
+        (nightly, {}, None),
+        (publish_ready_periods, OCTOBER, None),
     ],
 )
-def test_a_failed_nightly_run_is_followed_by_a_publication_of_its_period(
-    tags: dict[str, str], expected: str | None
+def test_a_failed_run_is_followed_by_a_publication_of_its_period_unless_it_was_one(
+    job: dg.JobDefinition, tags: dict[str, str], expected: str | None
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        result = nightly.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
-        sensor = publish_after_failure_sensor(nightly_job(), publish_job())
+        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+        sensor = publish_after_failure_sensor(publish_job())
         context = dg.build_run_status_sensor_context(
             sensor_name="publish_after_failure",
             dagster_instance=instance,

@@ -29,7 +29,7 @@ def audit(name: str, failing_rows: int = 0, severity: str = "error", message: st
 
 def good(period: str) -> Outcomes:
     rows = int(period[-2:])
-    return {KEY: Outcome({ROWS: rows}, [audit("grain_is_unique"), audit("no_late_days")])}
+    return {KEY: Outcome({ROWS: rows}, f"token of {period}", [audit("grain_is_unique"), audit("no_late_days")])}
 
 
 def run(build: Callable[[str], Outcomes], instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
@@ -127,7 +127,7 @@ def test_a_delivery_that_cannot_be_read_materialises_nothing_and_evaluates_no_ch
 
 def test_a_warning_is_told_and_stops_nothing() -> None:
     def build(period: str) -> Outcomes:
-        return {KEY: Outcome({ROWS: 1}, [audit("grain_is_unique"), audit("no_late_days", 1, severity="warn")])}
+        return {KEY: Outcome({ROWS: 1}, "token", [audit("grain_is_unique"), audit("no_late_days", 1, severity="warn")])}
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = run(build, instance)
@@ -138,7 +138,7 @@ def test_a_warning_is_told_and_stops_nothing() -> None:
 
 def test_an_unchanged_table_keeps_the_checks_it_passed() -> None:
     def build(period: str) -> Outcomes:
-        return {KEY: Outcome({ROWS: 1, "unchanged": True})}
+        return {KEY: Outcome({ROWS: 1, "unchanged": True}, "token")}
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = run(build, instance)
