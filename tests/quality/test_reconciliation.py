@@ -46,15 +46,26 @@ def test_what_adds_up_shows_every_side_and_no_difference() -> None:
     assert rows_of(run_model(connection, _TABLE)) == [
         (
             "payer", "2026-10", "USD", "v1", "v1",
-            # delivered 4 = mapped 1 + netted 3 + rejected 0; charges 2 = mapped 1 + added 1
-            4, 1, 3, 0, 1, 2, 0, 0,
-            # control, charges, allocated, control - charges, charges - allocated, accepted
-            "10", "10", "10", "0", "0", "0",
-            "14", "14", "14", "0", "0", "0",
-            "20", "20", "20", "0", "0", "0",
-            "17", "17", "17", "0", "0", "0",
+            # delivered 4 = mapped 1 + netted 3 + rejected 0 + claimed 0; charges 2 = mapped 1 + added 1
+            4, 1, 3, 0, 0, 1, 2, 0, 0,
+            # control, claimed, charges, allocated, control - claimed - charges, charges - allocated, accepted
+            "10", "0", "10", "10", "0", "0", "0",
+            "14", "0", "14", "14", "0", "0", "0",
+            "20", "0", "20", "20", "0", "0", "0",
+            "17", "0", "17", "17", "0", "0", "0",
         )
     ]  # fmt: skip
+
+
+def test_what_another_source_claims_is_taken_off_the_delivery() -> None:
+    # 10 delivered = 4 claimed elsewhere + 6 charged; rows: 4 = 1 mapped + 2 netted + 1 claimed
+    control = {**_CONTROL, "rows_netted": 2, "rows_claimed": 1, "billed_claimed": "4"}
+    charges = [{**charge, "BilledCost": "3"} for charge in _CHARGES]
+    totals = [{**total, "BilledCost": "6" if number == 0 else "0"} for number, total in enumerate(_TOTALS)]
+    assert problems(control=[control], charges=charges, totals=totals) == []
+    assert problems(control=[{**control, "billed_claimed": "3"}], charges=charges, totals=totals) == [
+        "delivery_equals_charges"
+    ]
 
 
 def test_sources_and_currencies_are_compared_apart() -> None:
