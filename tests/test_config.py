@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import AwsCurSource, Settings, load_settings
+from pipelines.config import AwsCurSource, AzureCostSource, GcpBillingSource, Settings, load_settings
 from pipelines.errors import ConfigurationError
 
 
@@ -25,6 +25,23 @@ def test_paths_are_taken_from_the_configurations_own_folder(tmp_path: Path) -> N
         lake=tmp_path / "lake",
         bills=(AwsCurSource(name="sample", files=(tmp_path / "a.csv", Path("/b.csv"))),),
         file=file,
+    )
+
+
+def test_places_in_the_clouds_stand_as_written(tmp_path: Path) -> None:
+    settings = load_settings(
+        written(
+            tmp_path,
+            "lake: l\nbills:\n"
+            "  - {name: payer, kind: aws-cur, location: 's3://acme-billing/exports', endpoint_url: 'http://127.0.0.1:5000'}\n"
+            "  - {name: azure, kind: azure-cost, location: 'az://exports/acme', account_url: 'https://a.blob.core.windows.net'}\n"
+            "  - {name: google, kind: gcp-billing, table: acme.billing.export_v1, maximum_bytes_billed: 1000}\n",
+        )
+    )
+    assert settings.bills == (
+        AwsCurSource(name="payer", location="s3://acme-billing/exports", endpoint_url="http://127.0.0.1:5000"),
+        AzureCostSource(name="azure", location="az://exports/acme", account_url="https://a.blob.core.windows.net"),
+        GcpBillingSource(name="google", table="acme.billing.export_v1", maximum_bytes_billed=1000),
     )
 
 
@@ -51,6 +68,18 @@ def test_environment_variables_fill_secrets_in(tmp_path: Path, monkeypatch: pyte
         (
             "lake: l\nbills:\n  - {name: a, kind: aws-cur, location: x}\nusage:\n  - {name: a, kind: litellm, location: y}\n",
             "given twice: a",
+        ),
+        ("lake: l\nbills:\n  - {name: a, kind: focus, location: 'ftp://x/y'}\n", "begins with s3:// or az://"),
+        ("lake: l\nbills:\n  - {name: a, kind: gcp-billing, table: exports.billing}\n", "should match pattern"),
+        (
+            "lake: l\nbills:\n  - {name: a, kind: gcp-billing, table: p.d.t, location: x}\n",
+            "give exactly one of 'location', 'files', 'table'",
+        ),
+        ("lake: l\nclaims:\n  - {source: a, billing_account: '1'}\n", "claims: there is no bill called a"),
+        (
+            "lake: l\nbills:\n  - {name: a, kind: focus, location: x}\n  - {name: b, kind: focus, location: y}\n"
+            "claims:\n  - {source: a, billing_account: '1'}\n  - {source: b, billing_account: '1'}\n",
+            "claims: claimed twice: 1",
         ),
         ("lake: ./a%20b\n", "would be read as another character"),
         ("lake: ./a*b\n", "would be read as a pattern"),
