@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipelines.config import BillSource, Settings, UsageSource
-from pipelines.errors import ApportionError
+from pipelines.errors import ApportionError, DeliveryError
 from pipelines.lake.database import connect
 from pipelines.lake.landing import LandedSource, pending_periods
 from pipelines.lake.paths import Lake
@@ -89,6 +89,14 @@ def _looks(lineage: Lineage) -> tuple[list[_Look], dict[str, ApportionError]]:
             return _Look(source.name, source_kind(source.kind).look(source, landed), landed.looks)
         except ApportionError as error:
             return error
+        except Exception as error:
+            # One source's surprise is no reason to leave the others unseen.
+            return DeliveryError(
+                "The source can't be looked at.",
+                where=f"source {source.name}",
+                found=f"{type(error).__name__}: {error}",
+                remedy=f"apportion check --source {source.name} tries it step by step",
+            )
 
     with ThreadPoolExecutor(max_workers=_LOOKS_AT_ONCE) as pool:
         found = list(pool.map(look, lineage.sources))

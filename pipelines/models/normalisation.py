@@ -251,7 +251,7 @@ def _control(connection: duckdb.DuckDBPyConnection, lineage: Lineage, bill: _Bil
         "LEFT JOIN claimed_totals AS claimed ON coalesce(delivered.BillingCurrency, made.BillingCurrency) = claimed.BillingCurrency "
         "ORDER BY currency"
     ).fetchall()
-    problems = []
+    problems = _emptied(lineage, bill) if not rows else []
     for currency, unmapped, unexpected, rejected, *differences in rows:
         if unmapped:
             problems.append(
@@ -270,6 +270,14 @@ def _control(connection: duckdb.DuckDBPyConnection, lineage: Lineage, bill: _Bil
         failing_rows=len(problems),
         message="; ".join(problems),
     )
+
+
+def _emptied(lineage: Lineage, bill: _Bill) -> list[str]:
+    """An empty delivery is none where the period has charges: it would wipe them."""
+    charges = sum(file.rows for file in lineage.files("billing.charges") if file.partition == bill.charges)
+    if not charges:
+        return []
+    return [f"the delivery has no row, while the period has {charges:,} charges, which it would wipe"]
 
 
 def _accepted(lineage: Lineage, bill: _Bill, currency: str, cost: str) -> Decimal:
