@@ -23,9 +23,8 @@ def main() -> None:
         end_day=arguments.end_day,
         report=lambda line: print(line, flush=True),
     )
-    lines = written.payer_lines + written.subsidiary_lines
     print(
-        f"wrote {lines:,} bill lines, {written.telemetry_samples:,} telemetry samples and "
+        f"wrote {written.bill_lines:,} bill lines, {written.telemetry_samples:,} telemetry samples and "
         f"{written.requests:,} logged requests to {arguments.out}"
     )
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from examples.acme.azure_bill import write_azure_bill
+from examples.acme.google_bill import TABLE, write_google_bill
 from examples.acme.payer_bill import EXPORT_NAME, write_payer_bill
 from examples.acme.span import END_DAY, FIRST_DAY, Span
 from examples.acme.subsidiary_bill import REPORT_NAME, write_subsidiary_bill
@@ -21,8 +23,16 @@ class Written:
 
     payer_lines: int
     subsidiary_lines: int
+    google_lines: int
+    azure_rows: int
+    """Of the actual and the amortised export together."""
     telemetry_samples: int
     requests: int
+
+    @property
+    def bill_lines(self) -> int:
+        """The lines of all bills."""
+        return self.payer_lines + self.subsidiary_lines + self.google_lines + self.azure_rows
 
 
 def generate(
@@ -54,4 +64,12 @@ def generate(
     for period in write_subsidiary_bill(out / "aws/reports" / REPORT_NAME, span):
         subsidiary_lines += period.lines
         report(f"aws-subsidiary {period.lines:>6,} lines of {period.label}, {sum(period.unblended.values()):,.2f} USD")
-    return Written(payer_lines, subsidiary_lines, samples, requests)
+    google_lines = 0
+    for invoice in write_google_bill(out / "gcp" / TABLE, span):
+        google_lines += invoice.lines
+        report(f"gcp-org     {invoice.lines:>9,} lines of {invoice.label}, {invoice.total:,.2f} USD")
+    azure_rows = 0
+    for written in write_azure_bill(out / "azure", span):
+        azure_rows += written.rows
+        report(f"azure-ea    {written.rows:>9,} rows of {written.label}, {sum(written.actual.values()):,.2f} USD")
+    return Written(payer_lines, subsidiary_lines, google_lines, azure_rows, samples, requests)

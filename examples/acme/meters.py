@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -86,14 +86,12 @@ def hourly_lines(hours: Iterable[int], amount: int, rate: Decimal, on_demand_rat
     return [Line(hour, hour + HOUR_SECONDS, amount, unblended, on_demand) for hour in hours]
 
 
-def varying_lines(key: str, hours: Iterable[int], usual: int, step: int, rate: Decimal) -> list[Line]:
-    """One line an hour whose amount lies between 50 % and 150 % of `usual`, in whole steps (units of 10^-10).
+def varying_steps(key: str, hours: Iterable[int], usual: int, step: int) -> Iterator[tuple[int, int]]:
+    """Each hour with a number of steps that makes between 50 % and 150 % of `usual`, at least one.
 
     Follows the day: a third less outside 12:00 to 24:00 UTC, half of that again at weekends.
     """
-    rate_per_step = rated(step, rate)
     drawn_on: dict[int, tuple[int, ...]] = {}
-    lines = []
     for hour in hours:
         day = hour // DAY_SECONDS
         # Drawn day by day, so that a day's lines don't depend on which days are generated with it.
@@ -103,7 +101,14 @@ def varying_lines(key: str, hours: Iterable[int], usual: int, step: int, rate: D
         level = usual if hour_of_day(hour) >= 12 else usual * 2 // 3
         if is_weekend(hour):
             level //= 2
-        steps = max(1, (level // 2 + level * drawn // 65536) // step)
+        yield hour, max(1, (level // 2 + level * drawn // 65536) // step)
+
+
+def varying_lines(key: str, hours: Iterable[int], usual: int, step: int, rate: Decimal) -> list[Line]:
+    """One line an hour of `varying_steps`, `usual` and `step` in units of 10^-10."""
+    rate_per_step = rated(step, rate)
+    lines = []
+    for hour, steps in varying_steps(key, hours, usual, step):
         cost = steps * rate_per_step
         lines.append(Line(hour, hour + HOUR_SECONDS, steps * step, cost, cost))
     return lines

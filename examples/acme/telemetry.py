@@ -1,5 +1,7 @@
 """GPU telemetry of the cluster: Prometheus `query_range` responses, one file for each metric and UTC day.
 
+The cluster has nodes at AWS and at Google Cloud; one Prometheus scrapes them all.
+
 Labels are those of dcgm-exporter scraped with `honorLabels: false`: `exported_pod`, `exported_namespace` and
 `exported_container` name the workload that holds the GPU, `pod` and `namespace` the exporter. A GPU that nothing holds
 has no `exported_*` labels. kube-state-metrics is scraped with `honorLabels: true`, so that `pod` is the workload.
@@ -8,11 +10,13 @@ has no `exported_*` labels. kube-state-metrics is scraped with `honorLabels: tru
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from examples.acme import google_organisation
+from examples.acme.meters import always
 from examples.acme.noise import identifier, noise, token
 from examples.acme.organisation import CLUSTER, GPU_NODES, GPUS_PER_NODE, GpuNode
 from examples.acme.span import DAY_SECONDS, HOUR_SECONDS, Span, epoch, hour_of_day
@@ -28,6 +32,51 @@ LATE_DAY = date(2026, 10, 15)
 _STEPS_PER_DAY = DAY_SECONDS // STEP_SECONDS
 _ALL_WEEK = (0, 1, 2, 3, 4, 5, 6)
 _WORKING_DAYS = (0, 1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class MonitoredNode:
+    """A node with GPUs as Kubernetes and the GPUs themselves report it."""
+
+    name: str
+    gpu_name: str
+    gpus: int
+    provider_id: str
+    address: str
+    image: str
+    kubelet_version: str
+    hours: Callable[[range], list[int]] = always
+
+    def is_up_on(self, day: date) -> bool:
+        """Whether the node runs on `day`: it is up or down for whole days."""
+        return bool(self.hours(range(epoch(day), epoch(day) + DAY_SECONDS, HOUR_SECONDS)))
+
+
+def _at_aws(node: GpuNode) -> MonitoredNode:
+    address = node.name[3:].split(".")[0].replace("-", ".")
+    version = "v1.33.1-eks-1fbb135"
+    return MonitoredNode(
+        node.name, node.gpu_name, GPUS_PER_NODE, node.provider_id, address, "Amazon Linux 2023", version
+    )
+
+
+def _at_google(number: int, node: google_organisation.ClusterNode) -> MonitoredNode:
+    return MonitoredNode(
+        node.name,
+        node.machine.gpu_name,
+        node.machine.gpus,
+        node.provider_id,
+        f"10.128.0.{number + 31}",
+        "Container-Optimized OS from Google",
+        "v1.33.4-gke.1172000",
+        node.hours,
+    )
+
+
+NODES = (
+    *map(_at_aws, GPU_NODES),
+    *(_at_google(number, node) for number, node in enumerate(google_organisation.GPU_NODES)),
+)
 
 
 @dataclass(frozen=True)
@@ -171,6 +220,56 @@ WORKLOADS = (
         until=22,
         jitter_steps=7,
     ),
+    # At Google: the same services and teams, which don't all spell themselves as they do at AWS.
+    Workload("vllm-llama-3-70b-2", "serving", 5, (0, 1, 2, 3), 58, _CHAT),
+    Workload(
+        "vllm-mistral-large-1",
+        "serving",
+        5,
+        (4, 5),
+        61,
+        _labels("fraud", "payments", "transaction-review", "mistral-large", "production"),
+    ),
+    Workload(
+        "ablation",
+        "research",
+        5,
+        (6, 7),
+        92,
+        _labels("ml-research", "foundation-models", "ablations", "acme-lm", "research"),
+        weekdays=_WORKING_DAYS,
+        since=8,
+        until=24,
+        jitter_steps=10,
+    ),
+    Workload(
+        "caption-serve-0",
+        "serving",
+        6,
+        (0,),
+        41,
+        _labels("computer-vision", "catalog", "image-captions", "caption-net", "production"),
+    ),
+    Workload(
+        "embed-v2-2",
+        "serving",
+        6,
+        (1,),
+        36,
+        _labels("Search", "site-search", "semantic-index", "embed-v2", "production"),
+    ),
+    Workload(
+        "asr-train",
+        "speech",
+        7,
+        (0, 1),
+        86,
+        _labels("asr", "call-center", "transcripts", "whisper-large-v3", "training"),
+        weekdays=(1, 3),
+        since=10,
+        until=21,
+        jitter_steps=6,
+    ),
 )
 
 
@@ -212,8 +311,9 @@ class _Series:
 def _metrics(day: date, runs: list[_Run]) -> dict[str, list[_Series]]:
     engine_active: list[_Series] = []
     utilisation: list[_Series] = []
-    for node_number, node in enumerate(GPU_NODES):
-        for gpu in range(GPUS_PER_NODE):
+    up = [(number, node) for number, node in enumerate(NODES) if node.is_up_on(day)]
+    for node_number, node in up:
+        for gpu in range(node.gpus):
             for run in _holders(runs, node_number, gpu):
                 busy = _busy_permille(day, run, node_number, gpu)
                 steps = range(run.first_step, run.end_step)
@@ -224,7 +324,7 @@ def _metrics(day: date, runs: list[_Run]) -> dict[str, list[_Series]]:
     return {
         "DCGM_FI_PROF_GR_ENGINE_ACTIVE": engine_active,
         "DCGM_FI_DEV_GPU_UTIL": utilisation,
-        "kube_node_info": [_Series(_node_labels(node), whole_day, ["1"] * _STEPS_PER_DAY) for node in GPU_NODES],
+        "kube_node_info": [_Series(_node_labels(node), whole_day, ["1"] * _STEPS_PER_DAY) for _, node in up],
         "kube_pod_labels": [
             _Series(_pod_labels(run), range(run.first_step, run.end_step), ["1"] * (run.end_step - run.first_step))
             for run in runs
@@ -287,7 +387,7 @@ def _busy_permille(day: date, run: _Run, node: int, gpu: int) -> list[int]:
     return busy
 
 
-def _gpu_labels(node: GpuNode, gpu: int, run: _Run) -> dict[str, str]:
+def _gpu_labels(node: MonitoredNode, gpu: int, run: _Run) -> dict[str, str]:
     exporter = f"dcgm-exporter-{token(f'exporter {node.name}', 5)}"
     labels = {
         "__name__": "",
@@ -299,7 +399,7 @@ def _gpu_labels(node: GpuNode, gpu: int, run: _Run) -> dict[str, str]:
         "device": f"nvidia{gpu}",
         "endpoint": "metrics",
         "gpu": str(gpu),
-        "instance": f"{node.name[3:].split('.')[0].replace('-', '.')}:9400",
+        "instance": f"{node.address}:9400",
         "job": "dcgm-exporter",
         "modelName": node.gpu_name,
         "namespace": "gpu-operator",
@@ -325,14 +425,14 @@ def _kube_state_labels() -> dict[str, str]:
     }
 
 
-def _node_labels(node: GpuNode) -> dict[str, str]:
+def _node_labels(node: MonitoredNode) -> dict[str, str]:
     return _kube_state_labels() | {
         "container": "kube-state-metrics",
         "container_runtime_version": "containerd://1.7.27",
-        "internal_ip": node.name[3:].split(".")[0].replace("-", "."),
-        "kubelet_version": "v1.33.1-eks-1fbb135",
+        "internal_ip": node.address,
+        "kubelet_version": node.kubelet_version,
         "node": node.name,
-        "os_image": "Amazon Linux 2023",
+        "os_image": node.image,
         "provider_id": node.provider_id,
     }
 
