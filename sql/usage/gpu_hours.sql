@@ -471,8 +471,16 @@ placed AS (
 joined AS (
     SELECT
         placed.*,
-        -- aws:///us-east-1a/i-0abc: the bill's ResourceId is the last part.
-        nullif(regexp_extract(placed.provider_id, '^aws://.*/(i-[0-9a-f]+)$', 1), '') AS resource_id,
+        -- The bill's ResourceId: of aws:///us-east-1a/i-0abc the last part, of gce://project/zone/name Google's full
+        -- resource name, which normalisation makes of the bill's numbers.
+        CASE
+            WHEN regexp_full_match(placed.provider_id, 'gce://[^/]+/[^/]+/[^/]+')
+                THEN
+                    '//compute.googleapis.com/projects/' || split_part(placed.provider_id, '/', 3)
+                    || '/zones/' || split_part(placed.provider_id, '/', 4)
+                    || '/instances/' || split_part(placed.provider_id, '/', 5)
+            ELSE nullif(regexp_extract(placed.provider_id, '^aws://.*/(i-[0-9a-f]+)$', 1), '')
+        END AS resource_id,
         CAST('0.000000000000000001' AS DECIMAL(18,18)) AS unit
     FROM placed
 )

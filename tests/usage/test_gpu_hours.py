@@ -324,15 +324,18 @@ def test_two_metrics_scraped_at_different_offsets_leave_no_gap(days: SmallDays) 
 
 
 def test_nodes_and_pods_are_joined_by_what_was_seen_in_the_hour(days: SmallDays) -> None:
-    # The pod's label changes at 01:00; node-2 is on another cloud.
+    # The pod's label changes at 01:00; node-2 is on another cloud, node-3 on one that isn't read.
     other = {**held_by("b"), "UUID": "GPU-2", "Hostname": "node-2"}
+    third = {**held_by("c"), "UUID": "GPU-3", "Hostname": "node-3"}
     days.telemetry(
         series(ENGINE, held_by("a"), every(10, "00:00", "02:00"), "1"),
         series(ENGINE, other, every(10, "00:00", "01:00"), "1"),
+        series(ENGINE, third, every(10, "00:00", "01:00"), "1"),
     )
     days.telemetry(
         series("kube_node_info", {"node": "node-1", "provider_id": "aws:///us-east-1a/i-0abc"}, ["00:00", "01:00"]),
         series("kube_node_info", {"node": "node-2", "provider_id": "gce://project/zone/name"}, ["00:00"]),
+        series("kube_node_info", {"node": "node-3", "provider_id": "openstack:///0a1b"}, ["00:00"]),
         file="nodes.json",
     )
     ksm = {"namespace": "monitoring", "pod": "kube-state-metrics-0", "exported_namespace": "ml", "exported_pod": "a"}
@@ -344,7 +347,14 @@ def test_nodes_and_pods_are_joined_by_what_was_seen_in_the_hour(days: SmallDays)
 
     assert days.gpu_hours("hour", "workload", "team", "resource_id", "join_method") == [
         ("00:00", "ml/a", "search", "i-0abc", "provider_id"),
-        ("00:00", "ml/b", None, None, "none"),
+        (
+            "00:00",
+            "ml/b",
+            None,
+            "//compute.googleapis.com/projects/project/zones/zone/instances/name",
+            "provider_id",
+        ),
+        ("00:00", "ml/c", None, None, "none"),
         ("01:00", "ml/a", "ads", "i-0abc", "provider_id"),
     ]
 
