@@ -4,18 +4,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check dagster bench picture lock clean
+.PHONY: demo test check servers dagster bench picture lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/apportion demo
 
-test: check
+test: check servers
 	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Servers that the tests start, each in an environment of its own. One that can't be had here is told and its tests are skipped.
+servers: $(VENV)/.installed
+	$(BIN)/python -m tests.integration.servers.install
 
 dagster: $(VENV)/.installed
 	$(BIN)/python -m pipelines.orchestration.user_interface
@@ -33,6 +37,8 @@ lock: $(VENV)/.installed
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--no-emit-find-links --no-strip-extras --extra development --python-version 3.11 \
 		pyproject.toml requirements.build.in --output-file requirements.lock
+	cd tests/integration/servers && ../../../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
+		--no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 bqemulator.in --output-file bqemulator.lock
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
