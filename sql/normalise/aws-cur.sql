@@ -472,7 +472,8 @@ SELECT
     gpu_model AS x_GpuModel,
     gpu_count AS x_GpuCount,
     category_sets.cost_categories AS x_CostCategories,
-    split_cost_allocation AS x_SplitCostAllocation
+    split_cost_allocation AS x_SplitCostAllocation,
+    CAST(NULL AS VARCHAR) AS x_SourceColumns
 FROM measured
 JOIN tag_sets ON measured.resource_tags IS NOT DISTINCT FROM tag_sets.resource_tags
 JOIN category_sets ON measured.cost_category IS NOT DISTINCT FROM category_sets.cost_category

@@ -37,6 +37,7 @@ OWN_COLUMNS = [
     "x_GpuCount",
     "x_CostCategories",
     "x_SplitCostAllocation",
+    "x_SourceColumns",
 ]
 STORED_TYPES = {"Decimal": "DECIMAL(38,18)", "Date/Time": "TIMESTAMP", "String": "VARCHAR", "JSON": "JSON"}
 
