@@ -1,311 +1,309 @@
-"""AWS Cost and Usage Reports as AWS lays them out: CUR 2.0 data exports and the legacy report.
+"""AWS cost exports, from S3 or from a folder laid out as AWS delivers them: CUR 2.0, the legacy report, native FOCUS.
 
-CUR 2.0: ``<export>/metadata/BILLING_PERIOD=YYYY-MM/[<timestamp>-<execution>/]<export>-Manifest.json`` beside
-``<export>/data/…``. Legacy: ``<report>/yyyymmdd-yyyymmdd/<report>-Manifest.json``. Manifests name the data files; folders
-of data are never listed, because they hold superseded and half-written files (AWS, "Viewing your Cost and Usage Reports
-files in Amazon S3"; "Understanding export delivery").
+Manifests name the data files; folders of data are never taken as they lie, because they hold superseded and half-written
+files (AWS, "Viewing your Cost and Usage Reports files in Amazon S3"; "Understanding export delivery").
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from pipelines.config import AwsCurSource
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
 from pipelines.sources.aws_cur_columns import is_legacy
-from pipelines.sources.aws_cur_relation import LAYOUT
+from pipelines.sources.aws_cur_manifests import (
+    CUR_2,
+    LEGACY,
+    S3,
+    Manifest,
+    ManifestPlace,
+    data_files,
+    dialect,
+    manifests,
+    newest,
+)
+from pipelines.sources.aws_cur_relation import LAYOUT, is_packed_csv, readable_file
+from pipelines.sources.aws_exports import DATA_EXPORTS, LEGACY_REPORTS, Export, KnownExports, known_exports
 from pipelines.sources.delivered_files import billing_periods, file_columns, is_csv
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
     DeliveredFile,
     Delivery,
     Landed,
+    LandedPeriod,
+    ObjectMoved,
     content_version,
     local_file,
     signature_of,
 )
+from pipelines.sources.findings import Finding
+from pipelines.sources.stores import FolderStore, Store, StoredObject, open_store, stored_file
 
-CUR_2 = "cur-2.0"
-LEGACY = "cur-1"
-
-_PARTITION = re.compile(r"BILLING_PERIOD=(\d{4}-\d{2})")
-_LEGACY_FOLDER = re.compile(r"(\d{4})(\d{2})01-\d{8}")
-_YEAR_FOLDER = re.compile(r"year=\d{4}")
-_MONTH = re.compile(r"(\d{4})-?(\d{2})")
-_MANIFEST_PATTERN = "*-Manifest.json"
+if TYPE_CHECKING:
+    from pipelines.sources.stores.s3 import S3Store
 
 
 @dataclass(frozen=True)
-class _Manifest:
-    """A manifest as read, and what its place in the export says of it."""
+class _Export:
+    """One export as it lies in a store: its manifests by billing period, and every object of the listing, by name."""
 
-    path: Path
-    period: str
-    execution_folder: str | None
-    content: Mapping[str, Any]
-    raw: bytes
+    store: Store
+    manifests: Mapping[str, Sequence[ManifestPlace]]
+    objects: Mapping[str, StoredObject]
 
-    @property
-    def dialect(self) -> str:
-        return LEGACY if "assemblyId" in self.content else CUR_2
 
-    @property
-    def identifier(self) -> str | None:
-        """What AWS calls this delivery: assembly id, execution id, else the folder made for the execution."""
-        given = self.content.get("assemblyId") or self.content.get("executionId") or self.execution_folder
-        return re.sub(r"[^A-Za-z0-9._-]", "-", str(given)) if given else None
+@dataclass(frozen=True)
+class _Account:
+    """What the account's own services say of its exports; asked once, and only where something depends on it."""
 
-    @property
-    def export_name(self) -> str:
-        return self.path.name.removesuffix(_MANIFEST_PATTERN.removeprefix("*"))
+    source: AwsCurSource
+
+    @cached_property
+    def known(self) -> KnownExports:
+        return known_exports(endpoint_url=self.source.endpoint_url, region=self.source.region)
+
+    def table_of(self, export: str) -> str | None:
+        """What an export selects from; None where nobody tells."""
+        if not (self.source.location or S3).startswith(S3):
+            return None
+        return next((known.table for known in self.known.exports if known.name == export and known.table), None)
 
 
 def look(source: AwsCurSource, landed: Landed = NOTHING_LANDED) -> dict[str, str]:
-    """Billing period to the signature of its newest delivery."""
-    return {delivery.period: delivery.signature for delivery in deliveries(source)}
+    """Billing period to a hash of what its newest delivery lies in: manifests and data files, by name, size and pin.
+
+    One listing. Of bare files it is the hash of their sizes and times.
+    """
+    if source.files:
+        return _look_at_files(source, landed)
+    with _errors_name(source):
+        export = _listed(source, _Account(source))
+    return {period: _hash_of(_objects_of(export, places)) for period, places in sorted(export.manifests.items())}
 
 
 def deliveries(source: AwsCurSource, period: str | None = None, landed: Landed = NOTHING_LANDED) -> list[Delivery]:
     """The newest delivery of each billing period, in order of period, or of one billing period alone.
 
-    ``source.location`` is the export's folder or the prefix above it; with ``source.files`` the files are one delivery
-    for each billing period that their lines name. ``details`` of a delivery: ``dialect`` (cur-2.0, cur-1), ``format``
-    (parquet, csv), ``export`` (its name, where it has a manifest) and ``rows`` (all, or of-period where the files hold
-    the lines of several periods).
+    ``source.location`` is the export's folder or a prefix above it; ``source.export`` picks one of several, or finds the
+    location through the account's own services. With ``source.files`` the files are one delivery for each billing period
+    that their lines name. ``details`` of a delivery: ``dialect`` (cur-2.0, cur-1, focus-1.0, focus-1.2), ``mapping``
+    (focus, for a native FOCUS export), ``format`` (parquet, csv), ``export`` (its name, where it has a manifest) and
+    ``rows`` (all, or of-period where the files hold the lines of several periods).
 
-    Raises DeliveryError for a location without manifests or with those of two exports, a manifest that can't be read or
-    contradicts its folder, and a file that a manifest names but that isn't there.
+    Raises DeliveryError for a location without manifests or with those of two exports, a manifest that can't be read,
+    contradicts its folder or names what isn't its own, and a file that a manifest names but that isn't there;
+    ObjectMoved where the export is being refreshed.
     """
-    if source.location is None:
+    if source.files:
         return [delivery for delivery in _bare_deliveries(source) if period in (None, delivery.period)]
-    export = _export_folder(source.name, Path(source.location))
-    chosen = [files for month, files in sorted(_manifest_files(export).items()) if period in (None, month)]
-    return [_delivery(source, export, _newest(source.name, files)) for files in chosen]
+    with _errors_name(source):
+        account = _Account(source)
+        export = _listed(source, account)
+        return [
+            _delivery(source, export, newest(export.store, places), account, landed.period(month))
+            for month, places in sorted(export.manifests.items())
+            if period in (None, month)
+        ]
 
 
-def _export_folder(source_name: str, location: Path) -> Path:
-    if not location.is_dir():
-        raise DeliveryError(
-            f"{source_name}: the location is no folder.",
-            where=str(location),
-            remedy="set 'location' to the folder of the export, or to the prefix above it",
-        )
-    folders = [folder for folder in (location, *_folders(location)) if _manifest_files(folder)]
-    if not folders:
-        raise DeliveryError(
-            f"{source_name}: no manifest found.",
-            where=str(location),
-            expected="metadata/BILLING_PERIOD=YYYY-MM/<export>-Manifest.json (CUR 2.0) or "
-            "yyyymmdd-yyyymmdd/<report>-Manifest.json (legacy), here or one folder below",
-            found=", ".join(folder.name for folder in _folders(location)) or "no folder",
-            remedy="copy the whole export, metadata included; single files go under 'files:'",
-        )
-    names = sorted(
-        {manifest.name for folder in folders for files in _manifest_files(folder).values() for manifest in files}
-    )
-    if len(folders) > 1 or len(names) > 1:
-        raise DeliveryError(
-            f"{source_name}: two exports under one location would count each charge twice.",
-            where=str(location),
-            expected="one export",
-            found="; ".join([*(str(folder) for folder in folders), *names]),
-            remedy="set 'location' to one export's folder, and give each other export a source of its own",
-        )
-    return folders[0]
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir())
-
-
-def _manifest_files(export: Path) -> dict[str, list[Path]]:
-    """The manifest files of an export's folder by billing period; empty where the folder is no export."""
-    found: dict[str, list[Path]] = {}
-    for folder in _folders(export / "metadata") if (export / "metadata").is_dir() else []:
-        if match := _PARTITION.fullmatch(folder.name):
-            files = [*folder.glob(_MANIFEST_PATTERN), *folder.glob(f"*/{_MANIFEST_PATTERN}")]
-            found.setdefault(match[1], []).extend(sorted(files))
-    for folder in _folders(export):
-        if match := _LEGACY_FOLDER.fullmatch(folder.name):
-            found.setdefault(f"{match[1]}-{match[2]}", []).extend(sorted(folder.glob(_MANIFEST_PATTERN)))
-    return {period: files for period, files in found.items() if files}
-
-
-def _newest(source_name: str, files: Sequence[Path]) -> _Manifest:
-    manifests = [_read_manifest(source_name, file) for file in files]
-    # The folder of an execution begins with its time, so that the last name is the newest.
-    ordered = sorted(manifests, key=lambda manifest: manifest.execution_folder or "")
-    newest = ordered[-1]
-    overwritten = ordered[0]
-    if len(ordered) > 1 and overwritten.execution_folder is None:
-        known = {manifest.content.get("executionId") or manifest.execution_folder for manifest in ordered[1:]}
-        if overwritten.content.get("executionId") not in known:
-            raise DeliveryError(
-                f"{source_name}: period {newest.period} has a manifest that AWS overwrites and others that it keeps; "
-                "nothing says which is newer.",
-                where=str(overwritten.path.parent),
-                expected="one manifest in the period's folder, or one in the folder of each execution",
-                found=", ".join(str(file.relative_to(overwritten.path.parent)) for file in files),
-                remedy="remove the one that the export no longer refreshes",
-            )
-    return newest
-
-
-def _read_manifest(source_name: str, path: Path) -> _Manifest:
-    raw = path.read_bytes()
+def check(source: AwsCurSource) -> list[Finding]:
+    """Try what a pull needs, reading no more than manifests and the first byte of one data file."""
+    if source.files:
+        return [_check_file(file) for file in source.files]
+    account = _Account(source)
+    in_account = (source.location or S3).startswith(S3)
+    findings = _check_account(account) if in_account else []
+    place = source.location or f"export {source.export}"
     try:
-        content = json.loads(raw)
-    except ValueError as error:
-        raise DeliveryError(
-            f"{source_name}: the manifest is no JSON.",
-            where=str(path),
-            found=f"{error}",
-            remedy="wait until AWS has written it whole, or copy it again",
+        with _errors_name(source):
+            export = _listed(source, account)
+    except DeliveryError as error:
+        return [*findings, _missing(f"list {place}", error)]
+    findings.append(
+        Finding(
+            f"list {export.store.address}",
+            "works",
+            f"{len(export.manifests)} billing period(s), the newest {max(export.manifests)}",
+        )
+    )
+    findings.extend(_check_versions(export))
+    findings.extend(_check_newest(source, export, account))
+    return findings
+
+
+@contextmanager
+def _errors_name(source: AwsCurSource) -> Iterator[None]:
+    """Put the source's name into errors of parts that don't know it."""
+    try:
+        yield
+    except DeliveryError as error:
+        raise type(error)(
+            f"{source.name}: {error.problem[0].lower()}{error.problem[1:]}",
+            where=error.where,
+            expected=error.expected,
+            found=error.found,
+            remedy=error.remedy,
         ) from error
-    if not isinstance(content, dict):
+
+
+def _listed(source: AwsCurSource, account: _Account) -> _Export:
+    store = open_store(source) if source.location else _store_of_export(source, account)
+    objects = store.objects()
+    places = [place for place in manifests(objects) if source.export in (None, place.export)]
+    if not places:
         raise DeliveryError(
-            f"{source_name}: the manifest is no JSON object.",
-            where=str(path),
-            found=type(content).__name__,
-            remedy="copy it again from the bucket",
+            "No manifest found.",
+            where=store.address,
+            expected="metadata/BILLING_PERIOD=YYYY-MM/<export>-Manifest.json (data exports) or "
+            "yyyymmdd-yyyymmdd/<report>-Manifest.json (legacy), here or below"
+            + (f", of the export {source.export}" if source.export else ""),
+            found=", ".join(sorted({found.name.split("/")[0] for found in objects})[:10]) or "nothing",
+            remedy="a new export takes up to a day to deliver; of a copied one, copy the metadata too; single files go "
+            "under 'files:'",
         )
-    partition = next((match[1] for parent in path.parents if (match := _PARTITION.fullmatch(parent.name))), None)
-    legacy = _LEGACY_FOLDER.fullmatch(path.parent.name)
-    folder_period = f"{legacy[1]}-{legacy[2]}" if legacy else str(partition)
-    in_execution_folder = not legacy and not _PARTITION.fullmatch(path.parent.name)
-    manifest = _Manifest(path, folder_period, path.parent.name if in_execution_folder else None, content, raw)
-    _refuse_other_period(source_name, manifest, _stated_period(content), "the manifest's billingPeriod")
-    return manifest
-
-
-def _stated_period(content: Mapping[str, Any]) -> str | None:
-    stated = content.get("billingPeriod")
-    start = stated.get("start") if isinstance(stated, dict) else stated
-    match = _MONTH.match(str(start)) if start else None
-    return f"{match[1]}-{match[2]}" if match else None
-
-
-def _refuse_other_period(source_name: str, manifest: _Manifest, period: str | None, what: str) -> None:
-    if period is not None and period != manifest.period:
+    if len({(place.folder, place.export) for place in places}) > 1:
         raise DeliveryError(
-            f"{source_name}: {what} is not the period of its folder.",
-            where=str(manifest.path),
-            expected=manifest.period,
-            found=period,
-            remedy="copy the export again: its folders are mixed up",
+            "Two exports under one location would count each charge twice.",
+            where=store.address,
+            expected="one export",
+            found="; ".join(
+                sorted({f"{store.address}/{place.folder}: {place.export}-Manifest.json" for place in places})
+            ),
+            remedy="set 'export' to the name of one, or 'location' to its folder, and give each other a source of its own",
         )
+    by_period: dict[str, list[ManifestPlace]] = {}
+    for place in places:
+        by_period.setdefault(place.period, []).append(place)
+    return _Export(store, by_period, {found.name: found for found in objects})
 
 
-def _delivery(source: AwsCurSource, export: Path, manifest: _Manifest) -> Delivery:
-    keys = _file_keys(source.name, manifest)
-    paths = [_local_path(source.name, manifest, export, key) for key in keys]
-    files = _delivered_files(paths)
-    for key, file in zip(keys, files, strict=True):
-        if partition := _PARTITION.search(key):
-            _refuse_other_period(source.name, manifest, partition[1], f"the period of {file.name}")
+def _store_of_export(source: AwsCurSource, account: _Account) -> Store:
+    named = [export for export in account.known.exports if export.name == source.export]
+    if len(named) != 1:
+        raise DeliveryError(
+            f"The account doesn't tell where the export {source.export} is delivered.",
+            where=f"source {source.name}",
+            expected=f"one data export or cost and usage report called {source.export}",
+            found="; ".join(
+                [
+                    *(f"{export.name} in {export.location}" for export in account.known.exports),
+                    *(f"{permission}: {said}" for permission, said in account.known.untold.items()),
+                ]
+            )
+            or "none",
+            remedy=f"grant {', '.join(DATA_EXPORTS + LEGACY_REPORTS)}, or set 'location' to s3://bucket/prefix/{source.export}",
+        )
+    found = source.model_copy(update={"location": named[0].location, "region": source.region or named[0].region})
+    return open_store(found)
+
+
+def _objects_of(export: _Export, places: Sequence[ManifestPlace]) -> list[StoredObject]:
+    """The period's manifests, and the data of its newest delivery."""
+    last = max(places, key=lambda place: place.execution or "")
+    data = [found for found in export.objects.values() if last.holds(found.name)]
+    return [*(place.found for place in places), *data]
+
+
+def _hash_of(objects: Sequence[StoredObject]) -> str:
+    listed = sorted({f"{found.name}\t{found.size}\t{found.pin}" for found in objects})
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+
+
+def _delivery(
+    source: AwsCurSource, export: _Export, manifest: Manifest, account: _Account, landed: LandedPeriod | None
+) -> Delivery:
+    found = data_files(export.store, export.objects, manifest)
+    files = tuple(
+        _stored(export.store, stored, name)
+        for stored, name in zip(found, _names([stored.name for stored in found]), strict=True)
+    )
+    version = manifest.identifier or content_version(files)
+    _refuse_half_refreshed(manifest, version, files, landed)
+    kind = dialect(
+        manifest, None if manifest.is_legacy or manifest.columns else account.table_of(manifest.place.export)
+    )
     return Delivery(
         source_name=source.name,
         source_kind=source.kind,
         period=manifest.period,
-        version=manifest.identifier or content_version(files),
+        version=version,
         signature=signature_of(files, manifest.raw),
         files=files,
-        manifest=local_file(manifest.path, manifest.path.name),
+        manifest=_stored(export.store, manifest.place.found, PurePosixPath(manifest.place.found.name).name),
         details={
-            "dialect": manifest.dialect,
-            "format": _format(source.name, paths),
-            "export": manifest.export_name,
+            "dialect": kind,
+            "format": _format([f"{export.store.address}/{stored.name}" for stored in found]),
+            "export": manifest.place.export,
             "rows": "all",
+            **({"mapping": "focus"} if kind.startswith("focus-") else {}),
         },
     )
 
 
-def _file_keys(source_name: str, manifest: _Manifest) -> list[str]:
-    keys = manifest.content.get("dataFiles") or manifest.content.get("reportKeys")
-    if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
-        raise DeliveryError(
-            f"{source_name}: the manifest names no data file.",
-            where=str(manifest.path),
-            expected="a list of s3:// addresses in 'dataFiles', or of keys in 'reportKeys'",
-            found=", ".join(sorted(manifest.content)) or "an empty object",
-            remedy="an empty delivery would wipe the period; check the export in the AWS console",
-        )
-    if doubled := sorted({key for key in keys if keys.count(key) > 1}):
-        raise DeliveryError(
-            f"{source_name}: the manifest names a data file twice.",
-            where=str(manifest.path),
-            found=", ".join(doubled),
-            remedy="copy the manifest again from the bucket",
-        )
-    return keys
-
-
-def _local_path(source_name: str, manifest: _Manifest, export: Path, key: str) -> Path:
-    tail = _tail(PurePosixPath(key.removeprefix("s3://")).parts, export.name)
-    if tail is None or ".." in tail:
-        raise DeliveryError(
-            f"{source_name}: a data file's address doesn't lead into the export's folder.",
-            where=str(manifest.path),
-            expected=f"…/{export.name}/data/BILLING_PERIOD={manifest.period}/… or …/yyyymmdd-yyyymmdd/…",
-            found=key,
-            remedy="copy the whole export as it lies in the bucket",
-        )
-    path = export.joinpath(*tail)
-    if not path.is_file():
-        raise DeliveryError(
-            f"{source_name}: a data file that the manifest of {manifest.period} names isn't there.",
-            where=str(manifest.path),
-            expected=str(path),
-            found="no such file",
-            remedy="copy the export again, data before metadata; until then the period keeps its last good rows",
-        )
-    return path
-
-
-def _tail(parts: Sequence[str], export_name: str) -> Sequence[str] | None:
-    """The part of a key that lies below the export's folder; prefixes above it are the bucket's own business."""
-    for position, part in enumerate(parts[:-1]):
-        if _PARTITION.fullmatch(part) or _YEAR_FOLDER.fullmatch(part):
-            return parts[position - 1 :] if position else None
-        if _LEGACY_FOLDER.fullmatch(part):
-            return parts[position:]
-    below = [position for position, part in enumerate(parts[:-1]) if part == export_name]
-    return parts[below[-1] + 1 :] if below else None
-
-
-def _delivered_files(paths: Sequence[Path]) -> tuple[DeliveredFile, ...]:
-    names = [path.name for path in paths]
-    if len(set(names)) < len(names):
-        shared = os.path.commonpath(paths)
-        names = [path.relative_to(shared).as_posix() for path in paths]
-    return tuple(local_file(path, name) for path, name in zip(paths, names, strict=True))
-
-
-def _format(source_name: str, paths: Sequence[Path]) -> str:
-    csv_files = [path for path in paths if is_csv(path)]
-    parquet_files = [path for path in paths if path.name.endswith(".parquet")]
-    if len(csv_files) == len(paths):
-        return "csv"
-    if len(parquet_files) == len(paths):
-        return "parquet"
-    unknown = [path for path in paths if path not in csv_files and path not in parquet_files]
-    raise DeliveryError(
-        f"{source_name}: the delivery has files that we don't read.",
-        where=str((unknown or paths)[0]),
-        expected="all .csv or .csv.gz, or all .parquet",
-        found=", ".join(sorted({"".join(path.suffixes[-2:]) for path in paths})),
-        remedy="set the export to Parquet or to CSV with GZIP; unpack ZIP archives",
+def _stored(store: Store, found: StoredObject, name: str) -> DeliveredFile:
+    return (
+        local_file(store.root / found.name, name) if isinstance(store, FolderStore) else stored_file(store, found, name)
     )
 
 
-def _bare_deliveries(source: AwsCurSource) -> list[Delivery]:
+def _refuse_half_refreshed(
+    manifest: Manifest, version: str, files: Sequence[DeliveredFile], landed: LandedPeriod | None
+) -> None:
+    """An export that overwrites itself replaces its files before the manifest: until that follows, the old one lies."""
+    if landed is None or landed.version != version:
+        return
+    changed = [file.where for file in files if _is_replaced(landed.pins.get(file.name, file.pin), file.pin)]
+    if changed and not any(file.path for file in files):
+        raise ObjectMoved(
+            f"The export is being refreshed: files of {manifest.period} changed, their manifest hasn't yet.",
+            where=manifest.where,
+            expected=f"the files of {version}, as landed",
+            found=f"changed: {', '.join(changed)}",
+            remedy="run again in an hour; until then the period keeps its last good rows. If it stays, somebody else "
+            "writes to the export's folder",
+        )
+
+
+def _is_replaced(before: str, now: str) -> bool:
+    # An ETag for a version, or the other way round, only says that versions may now be listed, or no longer.
+    return before != now and before.startswith('"') == now.startswith('"')
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    names = [PurePosixPath(path).name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    shared = os.path.commonpath(paths)
+    return [PurePosixPath(path).relative_to(shared).as_posix() for path in paths]
+
+
+def _format(names: Sequence[str]) -> str:
+    csv_files = [name for name in names if is_csv(Path(name)) or is_packed_csv(name)]
+    parquet_files = [name for name in names if name.endswith(".parquet")]
+    if len(csv_files) == len(names):
+        return "csv"
+    if len(parquet_files) == len(names):
+        return "parquet"
+    unknown = [name for name in names if name not in csv_files and name not in parquet_files]
+    raise DeliveryError(
+        "The delivery has files that we don't read.",
+        where=(unknown or names)[0],
+        expected="all .csv, .csv.gz or .csv.zip, or all .parquet",
+        found=", ".join(sorted({"".join(PurePosixPath(name).suffixes[-2:]) for name in names})),
+        remedy="set the export to Parquet, or to CSV with GZIP or ZIP",
+    )
+
+
+def _bare_files(source: AwsCurSource) -> tuple[DeliveredFile, ...]:
     for path in source.files:
         if not path.is_file():
             raise DeliveryError(
@@ -313,19 +311,32 @@ def _bare_deliveries(source: AwsCurSource) -> list[Delivery]:
                 where=str(path),
                 remedy="correct 'files:' in the configuration",
             )
-    format_ = _format(source.name, source.files)
-    with connect() as connection:
-        headers = {
-            column.header for path in source.files for column in file_columns(connection, LAYOUT, path, str(path))
-        }
-        periods = sorted({period for path in source.files for period in billing_periods(connection, LAYOUT, path)})
+    names = _names([str(path) for path in source.files])
+    return tuple(local_file(path, name) for path, name in zip(source.files, names, strict=True))
+
+
+def _look_at_files(source: AwsCurSource, landed: Landed) -> dict[str, str]:
+    signature = signature_of(_bare_files(source))
+    if landed.looks and set(landed.looks.values()) == {signature}:
+        # Their periods are known from when they were read.
+        return dict.fromkeys(sorted(landed.looks), signature)
+    return {delivery.period: signature for delivery in _bare_deliveries(source)}
+
+
+def _bare_deliveries(source: AwsCurSource) -> list[Delivery]:
+    files = _bare_files(source)
+    with _errors_name(source):
+        format_ = _format([str(path) for path in source.files])
+    with connect() as connection, TemporaryDirectory() as scratch:
+        paths = [readable_file(path, path.name, Path(scratch) / str(n)) for n, path in enumerate(source.files)]
+        headers = {column.header for path in paths for column in file_columns(connection, LAYOUT, path, str(path))}
+        periods = sorted({period for path in paths for period in billing_periods(connection, LAYOUT, path)})
     if not periods:
         raise DeliveryError(
             f"{source.name}: the files have no line, so that they belong to no billing period.",
             where=", ".join(str(path) for path in source.files),
             remedy="take the source out of the configuration, or deliver the export with its manifest",
         )
-    files = _delivered_files(source.files)
     version = content_version(files)
     return [
         Delivery(
@@ -343,3 +354,109 @@ def _bare_deliveries(source: AwsCurSource) -> list[Delivery]:
         )
         for period in periods
     ]
+
+
+def _missing(subject: str, error: DeliveryError) -> Finding:
+    detail = " ".join(part for part in (error.problem, error.found) if part)
+    return Finding(subject, "missing", detail, error.remedy)
+
+
+def _check_file(file: Path) -> Finding:
+    if os.access(file, os.R_OK) and file.is_file():
+        return Finding(f"read {file}", "works", f"{file.stat().st_size:,} bytes")
+    return Finding(f"read {file}", "missing", "no file that may be read", "correct 'files:' in the configuration")
+
+
+def _check_account(account: _Account) -> list[Finding]:
+    """What the account says of its exports; not needed for a pull that has a location."""
+    known = account.known
+    findings = [_check_export(export) for export in known.exports if _is_meant(account.source, export)]
+    for permission, said in known.untold.items():
+        if said.startswith("not asked"):
+            continue
+        findings.append(
+            Finding(
+                f"ask the account for its exports ({permission.partition(':')[0]})",
+                "warning",
+                said,
+                f"grant {permission}; without it, what the export holds is read from its manifests",
+            )
+        )
+    return findings
+
+
+def _is_meant(source: AwsCurSource, export: Export) -> bool:
+    is_there = source.location is None or f"{export.location}/".startswith(f"{source.location.rstrip('/')}/")
+    return is_there and source.export in (None, export.name)
+
+
+def _check_export(export: Export) -> Finding:
+    subject = f"export {export.name}"
+    mode = "overwritten at each refresh" if export.overwrites else "kept at each refresh"
+    detail = f"{export.table or 'legacy report'}, {export.format}, {mode}, to {export.location}"
+    if export.problem:
+        return Finding(
+            subject,
+            "warning",
+            f"{detail}; AWS can't deliver it: {export.problem}",
+            "give the service bcm-data-exports.amazonaws.com (legacy: billingreports.amazonaws.com) s3:PutObject in the "
+            "bucket's policy",
+        )
+    return Finding(subject, "works", detail)
+
+
+def _check_versions(export: _Export) -> list[Finding]:
+    bucket = _bucket(export.store)
+    if bucket is None:
+        return []
+    subject = f"list versions in {export.store.address}"
+    if bucket.versions() is None:
+        return [
+            Finding(
+                subject,
+                "warning",
+                "may not be listed: objects are pinned by their ETag, and a refresh during a pull starts it again",
+                "grant s3:ListBucketVersions on the bucket and s3:GetObjectVersion on its objects, if it keeps versions",
+            )
+        ]
+    return [Finding(subject, "works", "objects are pinned by version where the bucket keeps versions, else by ETag")]
+
+
+def _check_newest(source: AwsCurSource, export: _Export, account: _Account) -> list[Finding]:
+    """The newest period's manifest and the first of its files."""
+    period = max(export.manifests)
+    subject = f"read the manifest of {period}"
+    try:
+        with _errors_name(source):
+            manifest = newest(export.store, export.manifests[period])
+            delivery = _delivery(source, export, manifest, account, None)
+    except DeliveryError as error:
+        return [_missing(subject, error)]
+    size = sum(file.size or 0 for file in delivery.files)
+    findings = [
+        Finding(
+            subject,
+            "works",
+            f"{len(delivery.files)} file(s), {size:,} bytes, {delivery.details['dialect']} in {delivery.details['format']}",
+        )
+    ]
+    bucket = _bucket(export.store)
+    if bucket is None:
+        return findings
+    first = data_files(export.store, export.objects, manifest)[0]
+    subject = f"read {bucket.address}/{first.name}"
+    try:
+        with _errors_name(source):
+            bucket.try_read(first)
+    except DeliveryError as error:
+        return [*findings, _missing(subject, error)]
+    return [*findings, Finding(subject, "works", "its first byte was read")]
+
+
+def _bucket(store: Store) -> S3Store | None:
+    # The bucket's library is loaded only where there is a bucket.
+    if not store.address.startswith(S3):
+        return None
+    from pipelines.sources.stores.s3 import S3Store
+
+    return store if isinstance(store, S3Store) else None

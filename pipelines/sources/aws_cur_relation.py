@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import duckdb
 
@@ -30,6 +33,7 @@ from pipelines.sources.delivered_files import (
     timestamp_expression,
 )
 
+_BLOCK = 1 << 20
 _TEXT_MAP = "MAP(VARCHAR, VARCHAR)"
 # Left bare, blank or not, so that a filter on it reaches the Parquet reader.
 _FILTERED = "line_item_line_item_type"
@@ -86,9 +90,17 @@ def create_delivered(
     Columns: those of ``aws_cur_columns.COLUMNS``: text, blank text as NULL; money and quantities as DECIMAL(38,18); times
     without zone, in UTC; maps of text to text.
     """
-    return delivered_files.create_delivered(
-        connection, LAYOUT, files, names, details, billing_period=billing_period, scratch=scratch
+    unpacked = scratch / "unpacked"
+    readable = [
+        readable_file(file, name, unpacked / f"{number:05d}")
+        for number, (file, name) in enumerate(zip(files, names, strict=True))
+    ]
+    delivered = delivered_files.create_delivered(
+        connection, LAYOUT, readable, names, details, billing_period=billing_period, scratch=scratch
     )
+    # What was CSV is Parquet now.
+    shutil.rmtree(unpacked, ignore_errors=True)
+    return delivered
 
 
 def create_delivered_rows(
@@ -103,6 +115,44 @@ def create_delivered_rows(
     delivered_files.create_delivered_rows(
         connection, LAYOUT, delivered, details, billing_period=billing_period, relation=relation
     )
+
+
+def is_packed_csv(name: str) -> bool:
+    """Whether a file's name says that it is a ZIP archive, which the legacy report may be delivered as."""
+    return name.endswith(".zip")
+
+
+def readable_file(file: Path, name: str, folder: Path) -> Path:
+    """The file itself, or, of a ZIP archive, the CSV file in it, unpacked into ``folder``.
+
+    Raises DeliveryError for an archive that is damaged (its checksum is checked) or holds anything but one CSV file.
+    """
+    if not is_packed_csv(file.name):
+        return file
+    try:
+        with ZipFile(file) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if len(members) != 1 or not members[0].filename.lower().endswith(".csv"):
+                raise DeliveryError(
+                    "The ZIP archive holds something else than one CSV file.",
+                    where=name,
+                    expected="one .csv file",
+                    found=", ".join(member.filename for member in members) or "nothing",
+                    remedy="deliver the archive as AWS made it",
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            # Under a name of ours: an archive's own may lead anywhere.
+            target = folder / "report.csv"
+            with archive.open(members[0]) as packed, target.open("wb") as plain:
+                shutil.copyfileobj(packed, plain, _BLOCK)
+    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise DeliveryError(
+            "The ZIP archive can't be read.",
+            where=name,
+            found=str(error),
+            remedy="have AWS deliver the file again",
+        ) from error
+    return target
 
 
 def _what(column: str) -> str:
@@ -161,7 +211,10 @@ def _refuse_missing_columns(headers: Sequence[str], where: str) -> None:
             where=where,
             expected=", ".join(missing),
             found=f"{len(headers)} columns, the first: {', '.join(headers[:5])}",
-            remedy="select these columns in the export, or take the file out of the configuration",
+            remedy="these are FOCUS columns: give the source 'kind: focus', or the pull "
+            "bcm-data-exports:ListExports and GetExport, which tell what an export is"
+            if "ChargePeriodStart" in headers
+            else "select these columns in the export, or take the file out of the configuration",
         )
 
 

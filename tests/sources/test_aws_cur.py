@@ -223,7 +223,7 @@ def _elsewhere(export: Path) -> None:
 
 
 def _unread_format(export: Path) -> None:
-    _cur2(export, "2026-09", ["part-1.csv.zip"])
+    _cur2(export, "2026-09", ["part-1.csv.zst"])
 
 
 def _two_exports_in_one_folder(export: Path) -> None:
@@ -252,7 +252,7 @@ def _no_manifest(export: Path) -> None:
         (_files_of_another_period, "the period of part-1.parquet is not the period of its folder", "2026-08"),
         (_outside, "a data file's address doesn't lead into the export's folder", "secret.parquet"),
         (_elsewhere, "a data file's address doesn't lead into the export's folder", "s3://bucket/other/part-1.parquet"),
-        (_unread_format, "the delivery has files that we don't read", ".csv.zip"),
+        (_unread_format, "the delivery has files that we don't read", ".csv.zst"),
         (_two_exports_in_one_folder, "two exports under one location", "other-Manifest.json"),
         (_overwritten_and_kept, "nothing says which is newer", _LATER),
         (_no_manifest, "no manifest found", "BILLING_PERIOD"),
