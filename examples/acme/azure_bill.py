@@ -230,7 +230,6 @@ def _resource_columns(charge: Charge) -> dict[str, str]:
         "ResourceName": resource.name,
         "ResourceGroup": resource.group,
         "ConsumedService": resource.service,
-        "CostCenter": resource.cost_center,
         # An enterprise agreement's export writes tags without the braces of their JSON.
         "Tags": json.dumps(dict(resource.tags), separators=(",", ": "))[1:-1],
     }

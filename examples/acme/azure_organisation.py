@@ -41,7 +41,6 @@ class Resource:
     kind: str
     name: str
     tags: Mapping[str, str] = field(default_factory=dict)
-    cost_center: str = ""
 
     @property
     def id(self) -> str:

@@ -101,7 +101,7 @@ def committed_spend(month: InvoiceMonth) -> Iterator[GoogleMeter]:
             if covered:
                 fees[hour] = rate_of(covered)
         labels = {} if sku is None else {"goog-originating-sku-id": sku.id}
-        yield (_new_fees if is_new_model(month) else _old_fees)(fees, labels, is_used=sku is not None)
+        yield (_new_fees if is_new_model(month) else _old_fees)(fees, labels)
 
 
 def rate_of(covered: int) -> int:
@@ -159,7 +159,7 @@ def _by_meter(lines: Iterable[tuple[_Part, GoogleLine]]) -> dict[tuple[ClusterNo
     return meters
 
 
-def _old_fees(fees: Mapping[int, int], labels: Mapping[str, str], *, is_used: bool) -> GoogleMeter:
+def _old_fees(fees: Mapping[int, int], labels: Mapping[str, str]) -> GoogleMeter:
     lines = [
         GoogleLine(hour, hour + HOUR_SECONDS, scaled(Decimal(fee) / SCALE / SPEND_FEE.price), fee, fee)
         for hour, fee in fees.items()
@@ -167,13 +167,14 @@ def _old_fees(fees: Mapping[int, int], labels: Mapping[str, str], *, is_used: bo
     return _fee_meter(lines, labels)
 
 
-def _new_fees(fees: Mapping[int, int], labels: Mapping[str, str], *, is_used: bool) -> GoogleMeter:
+def _new_fees(fees: Mapping[int, int], labels: Mapping[str, str]) -> GoogleMeter:
     lines = [GoogleLine(hour, hour + HOUR_SECONDS, fee, fee, fee) for hour, fee in fees.items()]
-    if is_used:
+    # What no SKU's usage stands behind went unused: nothing is set off against it.
+    if labels:
         lines = [
             line._replace(credits=(-line.cost + (_RESIDUE if hour_of_day(line.start) == 4 else 0),)) for line in lines
         ]
-    return replace(_fee_meter(lines, labels), price=Decimal(1), credits=(OFFSET,) if is_used else ())
+    return replace(_fee_meter(lines, labels), price=Decimal(1), credits=(OFFSET,) if labels else ())
 
 
 def _fee_meter(lines: list[GoogleLine], labels: Mapping[str, str]) -> GoogleMeter:

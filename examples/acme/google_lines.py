@@ -53,7 +53,6 @@ GIBIBYTE_HOURS = Unit("byte-seconds", "gibibyte hour", 2**30 * HOUR_SECONDS)
 GIBIBYTE_MONTHS = Unit("byte-seconds", "gibibyte month", 2**30 * 730 * HOUR_SECONDS)
 GIBIBYTES = Unit("bytes", "gibibyte", 2**30)
 TEBIBYTES = Unit("bytes", "tebibyte", 2**40)
-REQUESTS = Unit("requests", "count", 1)
 COUNT = Unit("count", "count", 1)
 
 
