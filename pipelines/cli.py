@@ -55,12 +55,21 @@ def demo(configuration: Path | None, *, verbose: bool) -> int:
 @apportion.command()
 @_configuration
 @click.option(
-    "--period", "periods", metavar="YYYY-MM[..YYYY-MM]", help="Billing periods; else the previous and the current one."
+    "--period", "periods", metavar="YYYY-MM[..YYYY-MM]", help="Billing periods; else those in which something changed."
 )
-@click.option("--source", "source_name", metavar="NAME", help="Only this source and what comes of it.")
+@click.option(
+    "--source",
+    "source_name",
+    metavar="NAME",
+    help="Only this source and what comes of it; without --period, of the previous and the current billing period.",
+)
 @click.option("--verbose", is_flag=True, help="Show Dagster's own log as well.")
 def run(configuration: Path | None, periods: str | None, source_name: str | None, *, verbose: bool) -> int:
-    """Pull, normalise, allocate, audit and publish billing periods, a Dagster run for each."""
+    """Pull, normalise, allocate, audit and publish billing periods, a Dagster run for each.
+
+    Without options it is what a scheduler calls every night: each source is looked at, and the billing periods in which
+    something changed are run; a night on which nothing changed reads no data and ends in seconds.
+    """
     return _run(_settings(configuration), periods, source_name, verbose=verbose)
 
 
@@ -147,9 +156,15 @@ def _run(settings: Settings, periods: str | None, source_name: str | None, *, ve
         raise ConfigurationError(
             f"There is no source called {source_name}.", where=str(settings.file), expected=", ".join(known)
         )
-    from pipelines.cli_run import run_periods
+    if periods is None and source_name is None:
+        from pipelines.cli_nights import run_night
 
-    return run_periods(settings, periods, source_name, verbose=verbose)
+        return run_night(settings, verbose=verbose)
+    from pipelines.cli_run import run_asked_for
+    from pipelines.orchestration.nights import open_periods
+
+    asked_for = periods or "..".join(open_periods(settings.now()))
+    return run_asked_for(settings, asked_for, source_name, verbose=verbose)
 
 
 if __name__ == "__main__":

@@ -3,46 +3,66 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
 
 from pipelines.allocation.rules import load_rule_set
 from pipelines.config import Settings
 from pipelines.definitions import definitions
+from pipelines.errors import gravest
 from pipelines.lake.landing import landed_periods
 from pipelines.lake.paths import Lake
-from pipelines.orchestration.execution import Runner, RunReport, StepReport, expand_periods, gravest
+from pipelines.orchestration.execution import Runner, RunReport, StepReport, expand_periods
 from pipelines.orchestration.instance import open_instance
 from pipelines.orchestration.runs import mark_dead_runs
 
 _NAME_WIDTH = 36
 
 
-def run_periods(settings: Settings, periods: str | None, source_name: str | None, *, verbose: bool) -> int:
-    """Run billing periods one after another; returns the exit code that tells most of theirs.
+def run_asked_for(settings: Settings, periods: str, source_name: str | None, *, verbose: bool) -> int:
+    """Run a range of billing periods such as ``2026-08..2026-10``, or what comes of one source in it.
 
     Raises, before any step, ConfigurationError for periods that can't be run and RuleError for rules that can't be used.
+    """
+    wanted = expand_periods(settings, periods)
+    exit_code = run_periods(settings, dict.fromkeys(wanted, ""), source_name=source_name, verbose=verbose)
+    _tell_periods_without_a_bill(settings, wanted)
+    return exit_code
+
+
+def run_periods(
+    settings: Settings,
+    periods: Mapping[str, str],
+    *,
+    source_name: str | None = None,
+    not_landed: Collection[str] = (),
+    verbose: bool,
+) -> int:
+    """Run billing periods, each with the reason for it, one after another; returns the exit code that tells most of theirs.
+
+    With ``source_name`` only what comes of that source; sources of ``not_landed`` are left as they landed before. Raises
+    RuleError, before any step, for rules that can't be used.
     """
     console = Console(highlight=False)
     if not verbose:
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
-    wanted = expand_periods(settings, periods)
     if settings.rules is not None:
         load_rule_set(settings.rules)
     with open_instance(settings) as instance:
         for run_id in mark_dead_runs(instance, Lake(settings.lake)):
             console.print(f"[yellow]run {run_id} was killed before it finished; marked as failed[/]")
         runner = Runner(definitions(settings), settings, instance, verbose=verbose)
-        selection = runner.from_source(source_name) if source_name else None
-        reports = [_run_period(console, runner, period, selection) for period in wanted]
-    _tell_periods_without_a_bill(console, settings, wanted)
+        selection = runner.from_source(source_name) if source_name else runner.everything(but_landing=not_landed)
+        reports = [_run_period(console, runner, period, why, selection) for period, why in periods.items()]
     return gravest(report.exit_code for report in reports)
 
 
-def _tell_periods_without_a_bill(console: Console, settings: Settings, periods: Sequence[str]) -> None:
+def _tell_periods_without_a_bill(settings: Settings, periods: Sequence[str]) -> None:
     """An empty month is no failure, but somebody may have asked for the wrong one."""
+    console = Console(highlight=False)
     landed = {bill.name: landed_periods(Lake(settings.lake), bill.name) for bill in settings.bills}
     for period in periods:
         if settings.bills and not any(period in of_bill for of_bill in landed.values()):
@@ -52,8 +72,10 @@ def _tell_periods_without_a_bill(console: Console, settings: Settings, periods: 
             )
 
 
-def _run_period(console: Console, runner: Runner, period: str, selection: Sequence[dg.AssetKey] | None) -> RunReport:
-    console.print(f"[bold]{period}[/]")
+def _run_period(
+    console: Console, runner: Runner, period: str, reason: str, selection: Sequence[dg.AssetKey]
+) -> RunReport:
+    console.print(f"[bold]{period}[/]  {escape(reason)}" if reason else f"[bold]{period}[/]")
     with console.status("") as running:
 
         def show(step: StepReport) -> None:

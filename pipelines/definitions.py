@@ -15,7 +15,6 @@ from assets.usage import usage_assets
 from pipelines.config import Settings, configuration_path, load_settings
 from pipelines.orchestration.automation import refreshing_sensor
 from pipelines.orchestration.jobs import nightly_job, publish_job
-from pipelines.orchestration.partitions import billing_periods
 from pipelines.orchestration.resources import LAKE, lake_resource
 from pipelines.orchestration.schedules import nightly_schedule
 from pipelines.orchestration.sensors import dead_runs_sensor, publish_after_failure_sensor
@@ -24,19 +23,20 @@ from pipelines.orchestration.sensors import dead_runs_sensor, publish_after_fail
 def definitions(settings: Settings) -> dg.Definitions:
     """Everything that a configuration makes: assets, checks, jobs, schedule and sensors."""
     nightly, publish = nightly_job(), publish_job()
+    assets = [
+        *landing_assets(settings),
+        *billing_assets(settings),
+        *usage_assets(settings),
+        *allocation_assets(settings),
+        *showback_assets(settings),
+        *chargeback_assets(settings),
+        *quality_assets(settings),
+        *publish_assets(settings),
+    ]
     return dg.Definitions(
-        assets=[
-            *landing_assets(settings),
-            *billing_assets(settings),
-            *usage_assets(settings),
-            *allocation_assets(settings),
-            *showback_assets(settings),
-            *chargeback_assets(settings),
-            *quality_assets(settings),
-            *publish_assets(settings),
-        ],
+        assets=assets,
         jobs=[nightly, publish],
-        schedules=[nightly_schedule(nightly, billing_periods(settings))],
+        schedules=[nightly_schedule(settings, nightly, [key for made in assets for key in made.keys])],
         sensors=[refreshing_sensor(), dead_runs_sensor(settings), publish_after_failure_sensor(publish)],
         resources={LAKE: lake_resource(settings)},
         executor=dg.in_process_executor,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipelines.lake.audits import AuditResult
+
+
+def gravest(exit_codes: Iterable[int]) -> int:
+    """The exit code that tells most: an unexpected error (1), then causes before what follows of them (2, 3, 4)."""
+    return min((code for code in exit_codes if code), default=0)
 
 
 class ApportionError(Exception):

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import dagster as dg
 
 from pipelines.config import Settings
-from pipelines.errors import ApportionError, ConfigurationError
+from pipelines.errors import ApportionError, ConfigurationError, gravest
 from pipelines.lake.paths import Lake
 from pipelines.orchestration.instance import CODE_LOCATION
 from pipelines.orchestration.jobs import NIGHTLY, PUBLISH
-from pipelines.orchestration.partitions import billing_periods, open_periods
-from pipelines.orchestration.runs import hold_run
+from pipelines.orchestration.partitions import billing_periods
+from pipelines.orchestration.runs import hold_run, release_run
 from pipelines.orchestration.specs import landing_key
 from pipelines.orchestration.steps import EXIT_CODE, ROWS, UNCHANGED
 
@@ -61,28 +61,28 @@ class Runner:
         self._nightly = definitions.resolve_job_def(NIGHTLY)
         self._publish = definitions.resolve_job_def(PUBLISH)
         self._graph = definitions.resolve_asset_graph()
-        self._everything = sorted(self._graph.materializable_asset_keys)
         self._names = {
             part.op.name: _common_name(part.keys)
             for part in definitions.assets or ()
             if isinstance(part, dg.AssetsDefinition)
         }
 
+    def everything(self, *, but_landing: Iterable[str] = ()) -> list[dg.AssetKey]:
+        """Every asset. Sources that can't be reached may be left out of landing: what landed of them before stands."""
+        return sorted(self._graph.materializable_asset_keys - {landing_key(name) for name in but_landing})
+
     def from_source(self, source_name: str) -> list[dg.AssetKey]:
         """A source's landing and everything that comes of it."""
         selection = dg.AssetSelection.assets(landing_key(source_name)).downstream()
         return sorted(selection.resolve(self._graph))
 
-    def run(
-        self, period: str, on_step: Callable[[StepReport], None], selection: Sequence[dg.AssetKey] | None = None
-    ) -> RunReport:
-        """Run a billing period: every asset, or those of ``selection``.
+    def run(self, period: str, on_step: Callable[[StepReport], None], selection: Sequence[dg.AssetKey]) -> RunReport:
+        """Run the assets of ``selection`` for a billing period.
 
         A run that fails before it could publish is followed by one that only publishes, so that readers see the period
         marked stale; the report is of the first. Raises KeyboardInterrupt when the run was interrupted.
         """
-        # Named one by one also when it is all of them: automation leaves to a run what the run says it will make.
-        report = self._execute(self._nightly, period, on_step, selection or self._everything)
+        report = self._execute(self._nightly, period, on_step, selection)
         if report.exit_code and not report.reached_publishing:
             self._execute(self._publish, period, on_step, [dg.AssetKey("publish")])
         return report
@@ -102,11 +102,13 @@ class Runner:
             instance=self._instance,
             partition_key=period,
             run_id=run_id,
+            # Named one by one also when it is all of them: automation leaves to a run what the run says it will make.
             asset_selection=list(selection),
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "INFO" if self._verbose else "CRITICAL"}}}},
             tags=_TAGS,
         )
+        release_run(Lake(self._settings.lake), run_id)
         failures = [event for event in result.all_events if event.is_step_failure or event.is_run_failure]
         if any(_is_interrupt(event) for event in failures):
             raise KeyboardInterrupt
@@ -122,20 +124,12 @@ class Runner:
         )
 
 
-def gravest(exit_codes: Iterable[int]) -> int:
-    """The exit code that tells most: an unexpected error (1), then causes before what follows of them (2, 3, 4)."""
-    return min((code for code in exit_codes if code), default=0)
-
-
-def expand_periods(settings: Settings, text: str | None) -> list[str]:
-    """``2026-08..2026-10`` as a list; None is the previous and the current period.
+def expand_periods(settings: Settings, text: str) -> list[str]:
+    """``2026-08..2026-10`` as a list.
 
     Raises ConfigurationError for a period that isn't one or that the lake doesn't hold.
     """
-    periods = billing_periods(settings)
-    if text is None:
-        return list(open_periods(periods))
-    keys = periods.get_partition_keys()
+    keys = billing_periods(settings).get_partition_keys()
     first, _, last = text.partition("..")
     last = last or first
     if first not in keys or last not in keys or first > last:

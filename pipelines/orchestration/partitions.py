@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -29,8 +28,3 @@ def billing_periods(settings: Settings) -> dg.MonthlyPartitionsDefinition:
         fmt=PERIOD_FORMAT,
         end_offset=1 + max(0, months_ahead),
     )
-
-
-def open_periods(periods: dg.MonthlyPartitionsDefinition, moment: datetime | None = None) -> Sequence[str]:
-    """The previous and the current billing period at ``moment`` (now by default): those whose bills still change."""
-    return periods.get_partition_keys(moment)[-2:]

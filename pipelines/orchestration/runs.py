@@ -7,10 +7,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import dagster as dg
+from typing import TYPE_CHECKING
 
 from pipelines.lake.paths import Lake
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_LOCKS = "run.*.lock"
 
 _held: dict[Path, int] = {}
 
@@ -29,10 +33,27 @@ def hold_run(lake: Lake, run_id: str) -> None:
     _held[lock] = descriptor
 
 
+def release_run(lake: Lake, run_id: str) -> None:
+    """Give up the lock of a run that has ended and been recorded."""
+    lock = _lock(lake, run_id)
+    if (descriptor := _held.pop(lock, None)) is not None:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def any_abandoned(lake: Lake) -> bool:
+    """Whether some run's process ended without giving up its lock: the run may have to be marked as failed."""
+    for lock in lake.locks.glob(_LOCKS):
+        with _if_abandoned(lock) as abandoned:
+            if abandoned:
+                return True
+    return False
+
+
 def mark_dead_runs(instance: dg.DagsterInstance, lake: Lake) -> list[str]:
     """Mark as failed each unfinished run whose process has ended; returns their ids."""
     dead = []
-    for lock in sorted(lake.locks.glob("run.*.lock")):
+    for lock in sorted(lake.locks.glob(_LOCKS)):
         with _if_abandoned(lock) as abandoned:
             if not abandoned:
                 continue

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.config import Settings
-from pipelines.orchestration.partitions import FIRST_PERIOD, billing_periods, open_periods
+from pipelines.orchestration.partitions import FIRST_PERIOD, billing_periods
 
 
 def settings(as_of: datetime | None = None) -> Settings:
@@ -39,15 +39,3 @@ def test_without_as_of_the_running_month_is_the_last_period() -> None:
     noon = datetime(2027, 2, 10, 12, tzinfo=UTC)
 
     assert billing_periods(settings()).get_partition_keys(noon)[-1] == "2027-02"
-
-
-@pytest.mark.parametrize(
-    ("moment", "expected"),
-    [
-        (datetime(2026, 11, 23, 4, tzinfo=UTC), ["2026-10", "2026-11"]),
-        (datetime(2026, 12, 1, 4, tzinfo=UTC), ["2026-11", "2026-12"]),
-        (datetime(2027, 1, 1, 4, tzinfo=UTC), ["2026-12", "2027-01"]),
-    ],
-)
-def test_the_previous_and_the_current_period_are_open(moment: datetime, expected: list[str]) -> None:
-    assert list(open_periods(billing_periods(settings()), moment)) == expected

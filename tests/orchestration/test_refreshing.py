@@ -78,7 +78,7 @@ class Lakehouse:
 
     def night(self) -> int:
         """A run of everything for September, as every night makes it; returns its exit code."""
-        return self.runner.run(SEPTEMBER, lambda _: None).exit_code
+        return self.runner.run(SEPTEMBER, lambda _: None, self.runner.everything()).exit_code
 
     def not_fresh(self, period: str = SEPTEMBER) -> dict[str, tuple[str, list[str]]]:
         """The assets of a period that Dagster doesn't call fresh, with what it calls them and why."""
