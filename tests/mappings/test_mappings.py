@@ -16,6 +16,7 @@ MAPPINGS = SQL_FOLDER / "mappings"
 SAMPLES = SQL_FOLDER.parents[1] / "shared" / "samples" / "aws"
 
 KEYS = {
+    "commitment_rates": ("provider", "sku_pattern"),
     "gpu_models": ("telemetry_name",),
     "instance_types": ("provider", "instance_type"),
     "regions": ("provider", "region_id"),
@@ -82,6 +83,33 @@ def test_instance_types_have_the_figures_that_aws_publishes() -> None:
         "trn1.32xlarge": ("trn1", "128", "512", "16", "AWS Trainium"),
     }
     assert {name: by_type[name] for name in expected} == expected
+
+
+def test_instance_types_have_the_figures_that_google_publishes() -> None:
+    by_type = {
+        row["instance_type"]: tuple(row.values())[2:]
+        for row in rows_of("instance_types")
+        if row["provider"] == "Google Cloud"
+    }
+    expected = {
+        "a2-highgpu-8g": ("a2", "96", "680", "8", "NVIDIA A100 40GB"),
+        "a3-highgpu-8g": ("a3", "208", "1872", "8", "NVIDIA H100 80GB"),
+        "g2-standard-24": ("g2", "24", "96", "2", "NVIDIA L4"),
+        "n1-standard-4": ("n1", "4", "15", "", ""),
+        "n2-highmem-128": ("n2", "128", "864", "", ""),
+    }
+    assert {name: by_type[name] for name in expected} == expected
+
+
+def test_the_rate_of_a_commitment_is_the_part_of_the_list_price_that_is_left() -> None:
+    rows = rows_of("commitment_rates")
+    assert [row for row in rows if not 0 < Decimal(row["rate"]) < 1 or not row["basis"]] == []
+    # 6 places at most: the rate is multiplied with amounts exactly.
+    assert [row for row in rows if int(Decimal(row["rate"]).as_tuple().exponent) < -6] == []
+    # Compute flexible commitments take 28 % off in one year, 46 % in three.
+    rates = {row["sku_pattern"]: row["rate"] for row in rows}
+    assert rates["Commitment - dollar based v1: GCE for 1 year%"] == "0.72"
+    assert rates["Commitment - dollar based v1: GCE for 3 years%"] == "0.54"
 
 
 def test_every_name_of_a_gpu_model_has_the_same_price_and_memory() -> None:
