@@ -358,10 +358,12 @@ def _csv_reader(file: Path, columns: Sequence[FileColumn], *, ragged: bool) -> s
     types = ", ".join(f"'{column.name}': 'VARCHAR'" for column in columns)
     # DuckDB reads padded rows with quoted line ends only on one thread.
     padding = ", null_padding = true, parallel = false" if ragged else ""
+    # And takes a file whose last line ends otherwise than the first for damaged, unless told not to be strict.
+    strictness = ", strict_mode = false" if _line_ends_differ(file) else ""
     return (
         f"read_csv({literal(scanned(file))}, columns = {{{types}}}, header = true, auto_detect = false, "
         f"hive_partitioning = false, delim = ',', "
-        f"quote = '\"', escape = '\"', nullstr = '', max_line_size = {LONGEST_LINE}{padding})"
+        f"quote = '\"', escape = '\"', nullstr = '', max_line_size = {LONGEST_LINE}{padding}{strictness})"
     )
 
 
@@ -383,6 +385,17 @@ def _ragged(file: Path, where: str, provider: str) -> bool:
                     remedy=f"the file is damaged: have {provider} deliver it again",
                 )
     return True
+
+
+def _line_ends_differ(file: Path) -> bool:
+    """Whether a CSV file, not packed, ends its first line with CR LF and its last with LF alone, or the other way round."""
+    if file.name.endswith(".gz"):
+        return False
+    with file.open("rb") as content:
+        first = content.readline(LONGEST_LINE)
+        content.seek(max(file.stat().st_size - 2, 0))
+        last = content.read()
+    return last.endswith(b"\n") and first.endswith(b"\r\n") != last.endswith(b"\r\n")
 
 
 def _csv_rows(text: io.TextIOBase) -> Iterator[list[str]]:
