@@ -75,6 +75,19 @@ def run(configuration: Path | None, periods: str | None, source_name: str | None
 
 @apportion.command()
 @_configuration
+@click.option("--source", "source_name", metavar="NAME", help="Only this source.")
+def check(configuration: Path | None, source_name: str | None) -> int:
+    """Try each source read-only, and the rest of the configuration; tell what works, what is missing, how to grant it.
+
+    Ends with 3 when a source can't be read, with 2 when the configuration, the rules or the lake can't be used.
+    """
+    from pipelines.cli_check import check as try_everything
+
+    return try_everything(_settings(configuration), source_name)
+
+
+@apportion.command()
+@_configuration
 def status(configuration: Path | None) -> None:
     """Tell which billing periods readers see, which are stale and why, and how far usage has come in."""
     from pipelines.cli_reports import print_status, reader_may_leave

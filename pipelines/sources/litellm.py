@@ -17,6 +17,7 @@ import duckdb
 
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import scanned
+from pipelines.sources.days import check_days
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
     DeliveredFile,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.config import UsageSource
+    from pipelines.sources.findings import Finding
 
 KIND = "litellm"
 _FILE_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.jsonl(\.gz)?")
@@ -86,6 +88,11 @@ def deliveries(source: UsageSource, period: str | None = None, landed: Landed = 
         _delivery(source, day, sorted(files, key=lambda file: file.name), landed.period(day))
         for day, files in sorted(days.items())
     ]
+
+
+def check(source: UsageSource) -> list[Finding]:
+    """Whether the days can be listed and the newest file read."""
+    return check_days(str(source.location or ", ".join(map(str, source.files))), lambda: _files(source))
 
 
 def refuse_prompts(delivery: Delivery) -> None:
