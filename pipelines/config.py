@@ -69,10 +69,15 @@ class StoredSource(_Source):
 
 
 class AwsCurSource(StoredSource):
-    """An AWS Cost and Usage Report. ``export`` names it where the location holds several."""
+    """An AWS cost export. ``export`` names it where the location holds several, or alone: the account tells where it lies."""
 
     kind: Literal["aws-cur"] = "aws-cur"
     export: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> AwsCurSource:
+        _exactly_one(self, "location", "files", *(("export",) if not self.location else ()))
+        return self
 
 
 class AzureCostSource(StoredSource):
