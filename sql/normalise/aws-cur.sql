@@ -425,7 +425,12 @@ SELECT
     'AWS' AS HostProviderName,
     CAST(NULL AS VARCHAR) AS InvoiceDetailId,
     invoice_id AS InvoiceId,
-    coalesce(invoicing_entity, legal_entity, 'AWS') AS InvoiceIssuerName,
+    -- AWS invoices through many companies of its own; which one is in PublisherName.
+    CASE
+        WHEN coalesce(invoicing_entity, legal_entity) LIKE 'Amazon%' OR coalesce(invoicing_entity, legal_entity) LIKE 'AWS%'
+            THEN 'AWS'
+        ELSE coalesce(invoicing_entity, legal_entity, 'AWS')
+    END AS InvoiceIssuerName,
     list_cost AS ListCost,
     list_unit_price AS ListUnitPrice,
     CASE WHEN part_treatment = 'usage' AND contains(usage_type, 'SpotUsage') THEN 'Dynamic' ELSE pricing_category END
