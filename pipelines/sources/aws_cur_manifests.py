@@ -171,8 +171,9 @@ def data_files(store: Store, objects: Mapping[str, StoredObject], manifest: Mani
     Raises DeliveryError for a manifest that names none, one twice, one that isn't there, or anything outside its own
     export: ``..``, another bucket, another prefix, another billing period.
     """
-    found = []
-    for key in _keys(manifest):
+    found, keys = [], _keys(manifest)
+    _refuse_two_places(manifest, keys)
+    for key in keys:
         name = _name(store, manifest, key)
         steps = name.split("/")
         _refuse_other_period(manifest, period_of(steps[:-1]), f"The period of {steps[-1]}")
@@ -231,6 +232,19 @@ def _keys(manifest: Manifest) -> list[str]:
             remedy="copy the manifest again from the bucket",
         )
     return keys
+
+
+def _refuse_two_places(manifest: Manifest, keys: Sequence[str]) -> None:
+    """A copied export can't be held against the bucket that it came from, but its files must come from one."""
+    stated = manifest.content.get("bucket")
+    places = {key.removeprefix(S3).split("/")[0] if key.startswith(S3) else stated for key in keys}
+    if len(places | ({stated} if stated else set())) > 1:
+        raise DeliveryError(
+            "The manifest names files in two buckets.",
+            where=manifest.where,
+            found=", ".join(sorted(map(str, places | ({stated} if stated else set())))),
+            remedy="AWS delivers an export to one bucket: find out who wrote this manifest",
+        )
 
 
 def _name(store: Store, manifest: Manifest, key: str) -> str:

@@ -12,9 +12,10 @@ import pytest
 
 from pipelines.config import AwsCurSource
 from pipelines.errors import DeliveryError
-from pipelines.sources.aws_cur import deliveries
+from pipelines.sources.aws_cur import check, deliveries, look
 from pipelines.sources.aws_cur_columns import Place, canonical_place
-from pipelines.sources.deliveries import Delivery
+from pipelines.sources.deliveries import Delivery, NothingLanded
+from pipelines.sources.findings import Finding
 from tests.normalise.bills import line, write_cur2, write_legacy
 
 _EARLIER, _LATER = "20260930T010000Z-aaaa", "20261001T020000Z-bbbb"
@@ -222,6 +223,15 @@ def _elsewhere(export: Path) -> None:
     _cur2(export, "2026-09", dataFiles=["s3://bucket/other/part-1.parquet"])
 
 
+def _another_export(export: Path) -> None:
+    _cur2(export, "2026-09", dataFiles=["s3://bucket/other/data/BILLING_PERIOD=2026-09/part-1.parquet"])
+
+
+def _two_buckets(export: Path) -> None:
+    key = f"{export.name}/data/BILLING_PERIOD=2026-09"
+    _cur2(export, "2026-09", dataFiles=[f"s3://bucket/{key}/part-1.parquet", f"s3://other/{key}/part-2.parquet"])
+
+
 def _unread_format(export: Path) -> None:
     _cur2(export, "2026-09", ["part-1.csv.zst"])
 
@@ -252,6 +262,8 @@ def _no_manifest(export: Path) -> None:
         (_files_of_another_period, "the period of part-1.parquet is not the period of its folder", "2026-08"),
         (_outside, "a data file's address doesn't lead into the export's folder", "secret.parquet"),
         (_elsewhere, "a data file's address doesn't lead into the export's folder", "s3://bucket/other/part-1.parquet"),
+        (_another_export, "a data file's address doesn't lead into the export's folder", "s3://bucket/other/data"),
+        (_two_buckets, "the manifest names files in two buckets", "bucket, other"),
         (_unread_format, "the delivery has files that we don't read", ".csv.zst"),
         (_two_exports_in_one_folder, "two exports under one location", "other-Manifest.json"),
         (_overwritten_and_kept, "nothing says which is newer", _LATER),
@@ -267,6 +279,117 @@ def test_a_delivery_that_contradicts_itself_is_refused(tmp_path: Path, damage: A
     assert detail in str(refused.value)
     assert str(tmp_path) in refused.value.where
     assert refused.value.remedy
+
+
+def test_a_report_in_zip_archives_is_a_delivery_in_csv(tmp_path: Path) -> None:
+    _legacy(tmp_path / "globex", "20260901-20261001", "2026-09", "assembly", ["report-1.csv.zip", "report-2.csv.zip"])
+    (delivery,) = deliveries(_source(tmp_path / "globex"))
+    assert (delivery.details["format"], [file.name for file in delivery.files]) == (
+        "csv",
+        ["report-1.csv.zip", "report-2.csv.zip"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "dialect"),
+    [
+        (["BilledCost", "ChargePeriodStart"], "focus-1.0"),
+        ([{"name": "BillingAccountType"}, {"name": "ChargePeriodStart"}], "focus-1.2"),
+    ],
+)
+def test_a_native_focus_export_is_read_as_focus(tmp_path: Path, columns: list[Any], dialect: str) -> None:
+    _cur2(tmp_path / "acme-focus", "2026-09", columns=columns)
+    (delivery,) = deliveries(_source(tmp_path / "acme-focus"))
+    assert dict(delivery.details) == {
+        "dialect": dialect,
+        "export": "acme-focus",
+        "format": "parquet",
+        "mapping": "focus",
+        "rows": "all",
+    }
+
+
+def test_an_export_is_found_by_its_name_at_any_depth(tmp_path: Path) -> None:
+    _cur2(tmp_path / "exports" / "eu" / "acme-cur", "2026-09")
+    _cur2(tmp_path / "exports" / "us" / "other-cur", "2026-08")
+    source = AwsCurSource(name="payer", location=str(tmp_path), export="acme-cur")
+    assert [delivery.period for delivery in deliveries(source)] == ["2026-09"]
+    assert list(look(source)) == ["2026-09"]
+
+
+def test_one_period_alone_is_read_when_one_is_asked_for(tmp_path: Path) -> None:
+    export = tmp_path / "acme-cur"
+    _cur2(export, "2026-08").write_text("no JSON")
+    _cur2(export, "2026-09")
+    assert [delivery.period for delivery in deliveries(_source(export), "2026-09")] == ["2026-09"]
+
+
+def test_an_export_looks_otherwise_in_the_period_that_was_delivered_anew(tmp_path: Path) -> None:
+    export = tmp_path / "acme-cur"
+    _cur2(export, "2024-01")
+    manifest = _cur2(export, "2026-09")
+    before = look(_source(export))
+    assert look(_source(export)) == before
+    os.utime(manifest, ns=(0, manifest.stat().st_mtime_ns + 1))
+    after = look(_source(export))
+    assert (after["2024-01"], list(after)) == (before["2024-01"], ["2024-01", "2026-09"])
+    assert after["2026-09"] != before["2026-09"]
+
+
+def test_an_export_looks_otherwise_when_a_data_file_was_replaced(tmp_path: Path) -> None:
+    report = tmp_path / "globex"
+    data = report / "globex" / "year=2026" / "month=9" / "globex-00001.snappy.parquet"
+    data.parent.mkdir(parents=True)
+    data.write_text("data")
+    _legacy(report, "20260901-20261001", "2026-09", "assembly", [])
+    before = look(_source(report))
+    data.write_text("other")
+    assert look(_source(report)) != before
+
+
+def test_an_execution_whose_manifest_is_still_to_come_changes_nothing(tmp_path: Path) -> None:
+    export = tmp_path / "acme-cur"
+    _cur2(export, "2026-09", execution=_EARLIER)
+    before = look(_source(export))
+    _cur2(export, "2026-09", execution=_LATER).unlink()
+    assert look(_source(export)) == before
+
+
+def test_bare_files_that_landed_are_not_read_to_be_looked_at(tmp_path: Path) -> None:
+    file = write_legacy(tmp_path / "bill.csv", [line("Usage", 2)])
+    source = AwsCurSource(name="payer", files=(file,))
+    looks = look(source)
+    assert list(looks) == ["2026-09"]
+    file.write_bytes(b"x" * file.stat().st_size)
+    os.utime(file, ns=(0, 1))
+    with pytest.raises(DeliveryError):
+        look(source, NothingLanded(looks))
+    write_legacy(file, [line("Usage", 3)])
+    assert look(source, NothingLanded(look(source))) == look(source)
+
+
+def test_check_tells_what_a_folder_holds(tmp_path: Path) -> None:
+    _cur2(tmp_path / "acme-cur", "2026-08")
+    _cur2(tmp_path / "acme-cur", "2026-09", ["part-1.parquet", "part-2.parquet"])
+    assert check(_source(tmp_path)) == [
+        Finding(f"list {tmp_path}", "works", "2 billing period(s), the newest 2026-09"),
+        Finding("read the manifest of 2026-09", "works", "2 file(s), 28 bytes, cur-2.0 in parquet"),
+    ]
+
+
+def test_check_tells_what_keeps_a_folder_from_being_pulled(tmp_path: Path) -> None:
+    _missing_file(tmp_path / "acme-cur")
+    works, missing = check(_source(tmp_path))
+    assert (works.state, missing.subject, missing.state) == ("works", "read the manifest of 2026-09", "missing")
+    assert "isn't there" in missing.detail
+    (absent,) = check(_source(tmp_path / "absent"))
+    assert (absent.state, absent.subject) == ("missing", f"list {tmp_path / 'absent'}")
+
+
+def test_check_tries_bare_files(tmp_path: Path) -> None:
+    file = write_legacy(tmp_path / "bill.csv", [line("Usage", 2)])
+    there, absent = check(AwsCurSource(name="payer", files=(file, tmp_path / "absent.csv")))
+    assert (there.state, absent.state, absent.subject) == ("works", "missing", f"read {tmp_path / 'absent.csv'}")
 
 
 def test_two_exports_under_one_prefix_are_refused(tmp_path: Path) -> None:
