@@ -151,12 +151,14 @@ def slices(delivered: Sequence[DeliveredRows], count: int) -> list[list[Delivere
     return result
 
 
-def billing_periods(connection: duckdb.DuckDBPyConnection, layout: Layout, file: Path) -> list[str]:
-    """The billing periods of a file's lines, in order. Raises DeliveryError where a line has none."""
-    where = str(file)
+def billing_periods(
+    connection: duckdb.DuckDBPyConnection, layout: Layout, file: Path, where: str | None = None
+) -> list[str]:
+    """The billing periods of a file's lines, in order. Raises DeliveryError, naming ``where``, where a line has none."""
+    where = where or str(file)
     columns = file_columns(connection, layout, file, where)
     relation = (
-        _csv_reader(file, columns, ragged=_ragged(file, where, layout.provider))
+        csv_relation(layout, file, columns, where)
         if is_csv(file)
         else f"read_parquet({literal(scanned(file))}, hive_partitioning = false)"
     )
@@ -188,6 +190,11 @@ def file_columns(connection: duckdb.DuckDBPyConnection, layout: Layout, file: Pa
     )
     layout.refuse_unreadable(columns, where)
     return columns
+
+
+def csv_relation(layout: Layout, file: Path, columns: Sequence[FileColumn], where: str) -> str:
+    """SQL that reads a CSV file's lines, each column as text. Raises DeliveryError for lines that differ in length."""
+    return _csv_reader(file, columns, ragged=_ragged(file, where, layout.provider))
 
 
 def is_csv(file: Path) -> bool:
@@ -231,6 +238,12 @@ def _or_unreadable(typed: str, given: str, fallback: str) -> str:
 
 def _null(source: FileColumn, what: str) -> str:
     return "NULL"
+
+
+def _stand_in(type_: str) -> str:
+    """SQL for some value of a canonical column's type."""
+    text = "0" if type_.startswith("DECIMAL") else "2000-01-01 00:00:00" if type_ == "TIMESTAMP" else "{}"
+    return f"CAST({literal(text)} AS {type_})"
 
 
 def _fails(source: FileColumn, what: str) -> str:
@@ -297,11 +310,15 @@ def _refuse_first_unreadable_value(
 ) -> None:
     reader = _csv_reader(file, columns, ragged=True)
     for column, source, what in layout.fallible(columns):
+        # Only what can't be read is something where a stand-in is put for it, and nothing where none is.
+        stand_in = _stand_in(layout.columns[column])
         typed = layout.expression(column, columns, _null)
+        replaced = layout.expression(column, columns, lambda source, what, stand_in=stand_in: stand_in)  # type: ignore[misc]
         try:
             row = connection.execute(
                 f"SELECT line, value FROM (SELECT row_number() OVER () AS line, {source.name} AS value, "
-                f"{typed} AS typed FROM {reader}) WHERE value IS NOT NULL AND typed IS NULL LIMIT 1"
+                f"{typed} AS typed, {replaced} AS replaced FROM {reader}) "
+                "WHERE typed IS NULL AND replaced IS NOT NULL LIMIT 1"
             ).fetchone()
         except duckdb.Error:
             return
