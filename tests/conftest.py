@@ -7,9 +7,9 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.integration.servers.fixtures import bigquery, blob_server, s3, s3_server, server_logs
+from tests.integration.servers.fixtures import bigquery, blob, blob_server, s3, s3_server, server_logs
 
-__all__ = ["bigquery", "blob_server", "s3", "s3_server", "server_logs"]
+__all__ = ["bigquery", "blob", "blob_server", "s3", "s3_server", "server_logs"]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -95,7 +96,8 @@ def create_delivered(
 
     Columns: the layout's, then ``x_SourceFile`` (the file's name in ``names``) and ``x_SourceRow`` (the line's number in its
     file, from 1, without the header). ``details["rows"]`` is ``of-period`` where the files hold the lines of several
-    periods and only those of ``billing_period`` are wanted. Parquet is read where it lies; CSV becomes Parquet under
+    periods and only those of ``billing_period`` are wanted; ``details["row_counts"]`` is a JSON object of file name to the
+    rows that the delivery's manifest says it has, where it does. Parquet is read where it lies; CSV becomes Parquet under
     ``scratch`` first. Returns what the relation reads, for :func:`create_delivered_rows`.
 
     Raises DeliveryError for a file that can't be read or that the layout refuses, and (CSV) for a value that can't be
@@ -108,6 +110,7 @@ def create_delivered(
             _csv_as_parquet(connection, layout, file, name, scratch / f"{number:05d}.parquet") if packed else file
         )
         rows = _row_count(connection, readable, name, layout.provider)
+        _refuse_other_row_count(name, rows, details, layout.provider)
         delivered.append(DeliveredRows(readable, name, range(rows), is_canonical=packed))
     create_delivered_rows(connection, layout, delivered, details, billing_period=billing_period)
     return delivered
@@ -256,6 +259,18 @@ def _row_count(connection: duckdb.DuckDBPyConnection, file: Path, name: str, pro
     return int(rows)
 
 
+def _refuse_other_row_count(name: str, rows: int, details: Mapping[str, str], provider: str) -> None:
+    stated = json.loads(details.get("row_counts", "{}")).get(name)
+    if stated is not None and stated != rows:
+        raise DeliveryError(
+            "The file has not as many rows as its manifest says.",
+            where=name,
+            expected=f"{stated:,} rows",
+            found=f"{rows:,} rows",
+            remedy=f"have {provider} deliver the file again",
+        )
+
+
 def _select(connection: duckdb.DuckDBPyConnection, layout: Layout, part: DeliveredRows) -> str:
     def unreadable(source: FileColumn, what: str) -> str:
         return (
@@ -375,13 +390,37 @@ def _csv_reader(file: Path, columns: Sequence[FileColumn], *, ragged: bool) -> s
     types = ", ".join(f"'{column.name}': 'VARCHAR'" for column in columns)
     # DuckDB reads padded rows with quoted line ends only on one thread.
     padding = ", null_padding = true, parallel = false" if ragged else ""
-    # And takes a file whose last line ends otherwise than the first for damaged, unless told not to be strict.
-    strictness = ", strict_mode = false" if _line_ends_differ(file) else ""
+    # It takes a file whose last line ends otherwise than the first for damaged, unless told not to be strict. Of other files it
+    # takes a line end inside a quoted header for their own, and then finds no row at all, unless told which it is.
+    ends = ", strict_mode = false" if _line_ends_differ(file) else f", new_line = '{_line_end(file)}'"
     return (
         f"read_csv({literal(scanned(file))}, columns = {{{types}}}, header = true, auto_detect = false, "
         f"hive_partitioning = false, delim = ',', "
-        f"quote = '\"', escape = '\"', nullstr = '', max_line_size = {LONGEST_LINE}{padding}{strictness})"
+        f"quote = '\"', escape = '\"', nullstr = '', max_line_size = {LONGEST_LINE}{padding}{ends})"
     )
+
+
+def _line_end(file: Path) -> str:
+    r"""How the header ends, written as DuckDB wants it: ``\\r\\n`` or ``\\n``."""
+    with _open_text(file) as text:
+        lines = _Remembered(text)
+        next(_csv_rows(lines), None)
+    return r"\r\n" if lines.last.endswith("\r\n") else r"\n"
+
+
+class _Remembered:
+    """Lines, and the last one taken."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self.last = ""
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.last = next(self._lines)
+        return self.last
 
 
 def _ragged(file: Path, where: str, provider: str) -> bool:
@@ -415,7 +454,7 @@ def _line_ends_differ(file: Path) -> bool:
     return last.endswith(b"\n") and first.endswith(b"\r\n") != last.endswith(b"\r\n")
 
 
-def _csv_rows(text: io.TextIOBase) -> Iterator[list[str]]:
+def _csv_rows(text: Iterable[str]) -> Iterator[list[str]]:
     # The limit is the whole process's, so that taking it back would cut short a reader on another thread.
     csv.field_size_limit(LONGEST_LINE)
     return csv.reader(text)

@@ -46,6 +46,15 @@ def blob_server(server_logs: Path) -> Iterator[BlobServer]:
     server.stop()
 
 
+@pytest.fixture
+def blob(blob_server: BlobServer, monkeypatch: pytest.MonkeyPatch) -> BlobServer:
+    """Blob Storage, with its key in the environment: subprocesses of the test inherit it."""
+    for name in ("AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", blob_server.connection_string)
+    return blob_server
+
+
 @pytest.fixture(scope="session")
 def bigquery(server_logs: Path) -> Iterator[BigQueryServer]:
     skip_without(BQEMULATOR)
