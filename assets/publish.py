@@ -9,7 +9,7 @@ from pipelines.errors import PublicationError
 from pipelines.lake.paths import Lake
 from pipelines.models.lineage import Lineage
 from pipelines.models.periods import period_tables
-from pipelines.models.publication import publish
+from pipelines.models.publication import Published, publish
 from pipelines.orchestration.automation import refreshed_when_inputs_change
 from pipelines.orchestration.partitions import billing_periods
 from pipelines.orchestration.specs import OWNERS, producing_keys
@@ -32,8 +32,15 @@ def publish_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         automation_condition=refreshed_when_inputs_change(),
     )
 
+    in_run: dict[str, Published] = {}
+
     def build(period: str) -> Outcomes:
-        published = publish(Lineage(settings))
+        # Publishing looks at every period at once, so that a run over several does it once.
+        run_id = dg.AssetExecutionContext.get().run.run_id
+        if run_id not in in_run:
+            in_run.clear()
+            in_run[run_id] = publish(Lineage(settings))
+        published = in_run[run_id]
         if reasons := published.stale.get(period):
             raise PublicationError(
                 f"Billing period {period} was not published; readers keep its previous figures.",

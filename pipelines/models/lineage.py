@@ -14,11 +14,13 @@ from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 
+import duckdb
+
 from pipelines.allocation.dimensions import fingerprint
 from pipelines.allocation.rules import RuleSet, load_rule_set
 from pipelines.config import BillSource, Claim, Settings, UsageSource
 from pipelines.errors import ConfigurationError
-from pipelines.lake.database import SQL_FOLDER, connect, file_list
+from pipelines.lake.database import SQL_FOLDER, file_list
 from pipelines.lake.landing import landed_periods, newest
 from pipelines.lake.paths import Lake, partition_path
 from pipelines.lake.tables import TableFile, table_files
@@ -73,6 +75,7 @@ class Lineage:
         self.settings = settings
         self.lake = Lake(settings.lake)
         self._files: dict[str, list[TableFile]] = {}
+        self._charged_from: dict[str, str] = {}
         self._rule_set: RuleSet | None = None
 
     @property
@@ -188,10 +191,16 @@ class Lineage:
 
         A correction reaches back; a prepaid year reaches past the period, but nothing is measured there yet.
         """
-        files = [file.path for file in self.files("billing.charges") if file.partition["x_BillingPeriod"] == period]
-        last = days_of(period)[-1]
-        if not files:
-            return f"{period}-01", last
-        row = connect().execute(f"SELECT min(ChargePeriodStart) FROM read_parquet({file_list(files)})").fetchone()
-        first = f"{row[0]:%Y-%m-%d}" if row and row[0] else f"{period}-01"
-        return min(first, f"{period}-01"), last
+        if period not in self._charged_from:
+            files = [file.path for file in self.files("billing.charges") if file.partition["x_BillingPeriod"] == period]
+            self._charged_from[period] = min(_first_day(files) or f"{period}-01", f"{period}-01")
+        return self._charged_from[period], days_of(period)[-1]
+
+
+def _first_day(charges: list[Path]) -> str | None:
+    """The first day that files of charges charge for; None where they have no row."""
+    if not charges:
+        return None
+    with duckdb.connect(":memory:") as connection:
+        row = connection.execute(f"SELECT min(ChargePeriodStart) FROM read_parquet({file_list(charges)})").fetchone()
+    return f"{row[0]:%Y-%m-%d}" if row and row[0] else None
