@@ -30,6 +30,7 @@ from pipelines.sources.aws_cur_manifests import (
     dialect,
     manifests,
     newest,
+    period_of,
 )
 from pipelines.sources.aws_cur_relation import LAYOUT, is_packed_csv, readable_file
 from pipelines.sources.aws_exports import DATA_EXPORTS, LEGACY_REPORTS, Export, KnownExports, known_exports
@@ -59,6 +60,15 @@ class _Export:
     store: Store
     manifests: Mapping[str, Sequence[ManifestPlace]]
     objects: Mapping[str, StoredObject]
+
+    @cached_property
+    def data(self) -> Mapping[str, Sequence[StoredObject]]:
+        """The objects in folders of a billing period, by period: what manifests may name, and what they no longer do."""
+        by_period: dict[str, list[StoredObject]] = {}
+        for found in self.objects.values():
+            if period := period_of(found.name.split("/")[:-1]):
+                by_period.setdefault(period, []).append(found)
+        return by_period
 
 
 @dataclass(frozen=True)
@@ -147,12 +157,18 @@ def _errors_name(source: AwsCurSource) -> Iterator[None]:
         yield
     except DeliveryError as error:
         raise type(error)(
-            f"{source.name}: {error.problem[0].lower()}{error.problem[1:]}",
+            f"{source.name}: {_within_a_sentence(error.problem)}",
             where=error.where,
             expected=error.expected,
             found=error.found,
             remedy=error.remedy,
         ) from error
+
+
+def _within_a_sentence(problem: str) -> str:
+    word = problem.split()[0]
+    # Not AWS, not S3.
+    return problem[0].lower() + problem[1:] if len(word) == 1 or word[1:].islower() else problem
 
 
 def _listed(source: AwsCurSource, account: _Account) -> _Export:
@@ -209,7 +225,7 @@ def _store_of_export(source: AwsCurSource, account: _Account) -> Store:
 def _objects_of(export: _Export, places: Sequence[ManifestPlace]) -> list[StoredObject]:
     """The period's manifests, and the data of its newest delivery."""
     last = max(places, key=lambda place: place.execution or "")
-    data = [found for found in export.objects.values() if last.holds(found.name)]
+    data = [found for found in export.data.get(last.period, ()) if last.holds(found.name)]
     return [*(place.found for place in places), *data]
 
 
