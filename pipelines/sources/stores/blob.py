@@ -101,7 +101,7 @@ class BlobStore:
             return read()
         except HttpResponseError as error:
             if error.status_code in (_GONE, _CHANGED):
-                raise self._moved(found, str(getattr(error, "error_code", error.status_code))) from error
+                raise self._moved(found, _words(error)) from error
             raise self._refusal(error, self.prefix + found.name) from error
         except AzureError as error:
             raise self._refusal(error, self.prefix + found.name) from error
@@ -206,6 +206,7 @@ def _quoted(etag: str) -> str:
 
 
 def _words(error: AzureError) -> str:
-    code = getattr(error, "error_code", None)
-    text = str(error.message if hasattr(error, "message") else error).strip().splitlines()
-    return ": ".join(part for part in (str(code) if code else type(error).__name__, text[0] if text else "") if part)
+    # The service's code is a member of an enumeration, whose value is the word that it sent.
+    code = getattr(getattr(error, "error_code", None), "value", None) or type(error).__name__
+    text = str(error.message or error).strip().splitlines()
+    return ": ".join([str(code), *text[:1]])
