@@ -39,7 +39,6 @@ TEXTS: Mapping[str, str] = {
 }
 DECIMALS: Mapping[str, str] = {
     "cost": "cost",
-    "currency_conversion_rate": "currency_conversion_rate",
     "cost_at_list": "cost_at_list",
     "cost_at_effective_price_default": "cost_at_effective_price_default",
     "usage_amount": "usage.amount",
@@ -53,7 +52,6 @@ DECIMALS: Mapping[str, str] = {
 TIMESTAMPS: Mapping[str, str] = {
     "usage_start_time": "usage_start_time",
     "usage_end_time": "usage_end_time",
-    "export_time": "export_time",
 }
 # Our column -> the export's repeated field, and the members of its records that we read.
 LISTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
