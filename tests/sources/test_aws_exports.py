@@ -214,3 +214,22 @@ def test_check_shows_the_export_and_what_may_not_be_asked(account: Account, s3: 
     assert (legacy.subject, legacy.state) == ("ask the account for its exports (cur)", "warning")
     assert ", ".join(LEGACY_REPORTS) in legacy.remedy
     assert {finding.state for finding in rest} == {"works"}
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"export": "acme"},
+        {"location": "s3://b/p"},
+        {"location": "s3://b/p", "export": "acme"},
+        {"files": ("bill.csv",)},
+    ],
+)
+def test_a_source_lies_in_one_place_or_is_an_export_by_name(places: dict[str, Any]) -> None:
+    assert AwsCurSource(name="payer", **places).name == "payer"
+
+
+@pytest.mark.parametrize("places", [{}, {"export": "acme", "files": ("bill.csv",)}])
+def test_a_source_without_a_place_or_with_two_is_refused(places: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="give exactly one of 'location', 'files', 'export'"):
+        AwsCurSource(name="payer", **places)
