@@ -32,7 +32,7 @@ _YEAR, _MONTH = re.compile(r"year=(\d{4})"), re.compile(r"month=(\d{1,2})")
 _STATED_MONTH = re.compile(r"(\d{4})-?(\d{2})")
 # Columns that tell FOCUS from a cost and usage report, and its version 1.2 from 1.0.
 _FOCUS_COLUMN, _FOCUS_1_2_COLUMN = "ChargePeriodStart", "BillingAccountType"
-_FOCUS_TABLE = re.compile(r"FOCUS_(\d)_(\d)_AWS")
+_FOCUS_TABLE = re.compile(r"FOCUS_(\d)_(\d)_AWS(_PREVIEW)?")
 
 
 @dataclass(frozen=True)
