@@ -227,8 +227,9 @@ def _object(source: FileColumn, unreadable: Unreadable) -> str:
         text = f"focus_text(CAST({source.name} AS VARCHAR))"
         failure = f"CASE WHEN {text} IS NOT NULL THEN {unreadable(source, 'a JSON object')} END"
         return f"coalesce(focus_object({text}), {failure})"
-    value = f"map_from_entries({source.name})" if _PAIRS.fullmatch(source.type) else source.name
-    return f"CASE WHEN {source.name} IS NOT NULL THEN CAST(to_json({value}) AS VARCHAR) END"
+    if _PAIRS.fullmatch(source.type):
+        return f"CASE WHEN {source.name} IS NOT NULL THEN coalesce(focus_pairs({source.name}), '{{}}') END"
+    return f"CASE WHEN {source.name} IS NOT NULL THEN CAST(to_json({source.name}) AS VARCHAR) END"
 
 
 def _source_columns(delivered: Sequence[FileColumn]) -> str:
