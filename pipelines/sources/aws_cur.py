@@ -244,9 +244,8 @@ def _delivery(
     )
     version = manifest.identifier or content_version(files)
     _refuse_half_refreshed(manifest, version, files, landed)
-    kind = dialect(
-        manifest, None if manifest.is_legacy or manifest.columns else account.table_of(manifest.place.export)
-    )
+    is_told = manifest.is_legacy or manifest.lists_columns
+    kind = dialect(manifest, None if is_told else account.table_of(manifest.place.export))
     return Delivery(
         source_name=source.name,
         source_kind=source.kind,

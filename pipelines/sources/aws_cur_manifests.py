@@ -31,7 +31,7 @@ _SPAN = re.compile(r"(\d{4})(\d{2})01-\d{8}")
 _YEAR, _MONTH = re.compile(r"year=(\d{4})"), re.compile(r"month=(\d{1,2})")
 _STATED_MONTH = re.compile(r"(\d{4})-?(\d{2})")
 # Columns that tell FOCUS from a cost and usage report, and its version 1.2 from 1.0.
-_FOCUS_COLUMN, _FOCUS_1_2_COLUMN = "ChargePeriodStart", "BillingAccountType"
+_FOCUS_COLUMN, _FOCUS_1_2_COLUMN, _CUR_COLUMN = "ChargePeriodStart", "BillingAccountType", "line_item_line_item_type"
 _FOCUS_TABLE = re.compile(r"FOCUS_(\d)_(\d)_AWS(_PREVIEW)?")
 
 
@@ -87,12 +87,14 @@ class Manifest:
         return "assemblyId" in self.content
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that it says the files have; empty where it doesn't say."""
-        columns = self.content.get("columns")
-        listed = columns if isinstance(columns, list) else []
-        named = [column.get("name") if isinstance(column, dict) else column for column in listed]
-        return tuple(name for name in named if isinstance(name, str))
+    def words(self) -> frozenset[str]:
+        """Every word in it: AWS says that a manifest lists the columns, and nowhere in which form."""
+        return frozenset(re.findall(r"\w+", self.raw.decode(errors="replace")))
+
+    @property
+    def lists_columns(self) -> bool:
+        """Whether it tells what the files hold."""
+        return bool(self.words & {_FOCUS_COLUMN, _CUR_COLUMN})
 
 
 def manifests(objects: Iterable[StoredObject]) -> list[ManifestPlace]:
@@ -197,9 +199,9 @@ def dialect(manifest: Manifest, table: str | None) -> str:
     """
     if manifest.is_legacy:
         return LEGACY
-    if _FOCUS_COLUMN in manifest.columns:
-        return "focus-1.2" if _FOCUS_1_2_COLUMN in manifest.columns else "focus-1.0"
-    if not manifest.columns and table and (match := _FOCUS_TABLE.fullmatch(table)):
+    if _FOCUS_COLUMN in manifest.words:
+        return "focus-1.2" if _FOCUS_1_2_COLUMN in manifest.words else "focus-1.0"
+    if not manifest.lists_columns and table and (match := _FOCUS_TABLE.fullmatch(table)):
         return f"focus-{match[1]}.{match[2]}"
     return CUR_2
 

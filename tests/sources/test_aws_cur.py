@@ -294,10 +294,11 @@ def test_a_report_in_zip_archives_is_a_delivery_in_csv(tmp_path: Path) -> None:
     ("columns", "dialect"),
     [
         (["BilledCost", "ChargePeriodStart"], "focus-1.0"),
+        ({"query": "SELECT BilledCost, ChargePeriodStart FROM x"}, "focus-1.0"),
         ([{"name": "BillingAccountType"}, {"name": "ChargePeriodStart"}], "focus-1.2"),
     ],
 )
-def test_a_native_focus_export_is_read_as_focus(tmp_path: Path, columns: list[Any], dialect: str) -> None:
+def test_a_native_focus_export_is_read_as_focus(tmp_path: Path, columns: Any, dialect: str) -> None:
     _cur2(tmp_path / "acme-focus", "2026-09", columns=columns)
     (delivery,) = deliveries(_source(tmp_path / "acme-focus"))
     assert dict(delivery.details) == {
