@@ -24,8 +24,9 @@ servers: $(VENV)/.installed
 dagster: $(VENV)/.installed
 	$(BIN)/python -m pipelines.orchestration.user_interface
 
+# About ten minutes on two quiet cores; `make bench BENCH="--lines 100000 --parts cur,gcp"` takes less, --help tells.
 bench: $(VENV)/.installed
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
 
 # The picture in README.md.
 picture: $(VENV)/.installed
@@ -39,6 +40,8 @@ lock: $(VENV)/.installed
 		pyproject.toml requirements.build.in --output-file requirements.lock
 	cd tests/integration/servers && ../../../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
 		--no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 bqemulator.in --output-file bqemulator.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--no-emit-find-links --python-version 3.11 requirements.focus-converter.in --output-file requirements.focus-converter.lock
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
