@@ -120,10 +120,14 @@ def _date_expression(source: FileColumn, unreadable: Unreadable) -> str:
     if source.type != "VARCHAR":
         return timestamp_expression(source, unreadable)
     value = source.name
+    slashes = f"try_strptime({value}, ['%m/%d/%Y', '%m/%d/%Y %H:%M:%S', '%m/%d/%Y %H:%M'])"
     return (
-        f"CASE WHEN regexp_full_match({value}, '\\d{{1,2}}/\\d{{1,2}}/\\d{{4}}( \\d{{1,2}}:\\d{{2}}(:\\d{{2}})?)?') THEN "
-        f"coalesce(try_strptime({value}, ['%m/%d/%Y', '%m/%d/%Y %H:%M:%S', '%m/%d/%Y %H:%M']), {unreadable(source, _A_DATE)}) "
-        f"ELSE {timestamp_expression(source, lambda column, _: unreadable(column, _A_DATE))} END"
+        f"CASE WHEN coalesce({value}, '') = '' THEN NULL "
+        f"WHEN regexp_full_match({value}, '\\d{{1,2}}/\\d{{1,2}}/\\d{{4}}( .*)?') "
+        f"THEN coalesce({slashes}, {unreadable(source, _A_DATE)}) "
+        f"WHEN regexp_matches({value}, '^\\d{{4}}-') "
+        f"THEN {timestamp_expression(source, lambda column, _: unreadable(column, _A_DATE))} "
+        f"ELSE {unreadable(source, _A_DATE)} END"
     )
 
 
