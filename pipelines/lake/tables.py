@@ -125,6 +125,9 @@ def stage(
         for column in contract.stored_columns
     )
     record = json.dumps({"table": contract.table, "partition": dict(partition), "inputs": dict(sorted(inputs.items()))})
+    # DuckDB keeps rows of a small chunk back and lets larger chunks pass them: after a join even where PRESERVE_ORDER is
+    # asked for. The setting belongs to a session, and a cursor is one of its own.
+    connection.execute("SET enable_caching_operators = false")
     row = connection.execute(
         f"COPY (SELECT {columns} FROM ({select})) TO {literal(file)} "
         f"(FORMAT parquet, COMPRESSION zstd, PRESERVE_ORDER true, KV_METADATA {{{_METADATA_KEY}: {literal(record)}}})"

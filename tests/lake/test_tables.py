@@ -85,6 +85,25 @@ def test_a_file_says_what_it_was_made_from(lake: Lake, tmp_path: Path) -> None:
     assert recorded_inputs(connect(), files) == {files[0].path: {"landing": "t1"}}
 
 
+def test_rows_keep_their_order_through_a_join_that_leaves_few_of_a_chunk(lake: Lake, tmp_path: Path) -> None:
+    # Of the second of three chunks of 2,048 rows ten are left, fewer than DuckDB passes on alone.
+    connection = connect()
+    connection.execute("SET threads = 1")
+    connection.execute("CREATE TABLE numbers AS SELECT i, i % 7 AS rest FROM range(6144) AS numbers (i)")
+    connection.execute("CREATE TABLE rests AS SELECT rest, 10 * rest AS amount FROM range(7) AS rests (rest)")
+    select = """
+        SELECT printf('%05d', i) AS name, amount, NULL AS labels
+        FROM (SELECT * FROM numbers WHERE i < 2048 OR i >= 4096 OR i % 205 = 0)
+        INNER JOIN rests USING (rest)
+    """
+    partition = {"source": "aws", "period": "2026-09"}
+    part = stage(connection, select, CONTRACT, partition, token="t1", inputs={}, folder=tmp_path / "t1")
+
+    names = [name for (name,) in connection.sql(f"SELECT name FROM read_parquet('{part.file}')").fetchall()]
+    assert len(names) == 2048 + 10 + 2048
+    assert names == sorted(names)
+
+
 def test_other_engines_read_the_table(lake: Lake, tmp_path: Path) -> None:
     put(lake, tmp_path, "aws", "2026-09", "t1", "('a', 1.5, NULL)")
     table = polars.read_delta(str(lake.table("billing.sums")))
