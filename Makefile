@@ -40,6 +40,9 @@ lock: $(VENV)/.installed
 		pyproject.toml requirements.build.in --output-file requirements.lock
 	cd tests/integration/servers && ../../../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
 		--no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 bqemulator.in --output-file bqemulator.lock
+	cd tests/integration/servers && ../../../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
+		--no-header --no-emit-index-url --no-emit-find-links --python-version 3.12 focus_validator.in \
+		--output-file focus_validator.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--no-emit-find-links --python-version 3.11 requirements.focus-converter.in --output-file requirements.focus-converter.lock
 

@@ -1,4 +1,4 @@
-"""Installs the servers that don't come with the development requirements: `python -m tests.integration.servers.install`.
+"""Installs what the tests start and the development requirements don't bring: `python -m tests.integration.servers.install`.
 
 Each has an environment of its own below .servers, which is ignored by git, made from a lock file beside this module. One that can't
 be had (no node, no network, no wheel for this machine) is told, the reason is kept, and the tests that need it are skipped with it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import venv
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tests.integration.servers.processes import REPOSITORY
@@ -110,9 +112,42 @@ folder.mkdir(parents=True)
 shutil.copy(extension, folder)
 """
 
+
+def _focus_validator(environment: Environment) -> None:
+    # The newest Python for which its numpy has wheels is the oldest that it runs on.
+    python = _python("3.12")
+    environment.run([python, "-m", "venv", environment.folder])
+    pip = [environment.folder / "bin" / "python", "-m", "pip"]
+    quietly = ["--quiet", "--disable-pip-version-check", "--retries=1"]
+    environment.run([*pip, "install", *quietly, "--require-hashes", "--requirement", *environment.fixed_by])
+
+
+def _python(version: str) -> Path:
+    """A Python of a version: on the path, or where pyenv and uv put theirs. One on the path may be a shim of no Python at all."""
+    name = f"python{version}"
+    managed = (
+        Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions").glob(f"{version}*/bin/{name}"),
+        Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share"), "uv/python").glob(
+            f"*-{version}*/bin/{name}"
+        ),
+    )
+    on_path = shutil.which(name)
+    candidates = [sys.executable, *([on_path] if on_path else []), *sorted(chain.from_iterable(managed), reverse=True)]
+    for candidate in map(Path, candidates):
+        asked = subprocess.run(
+            [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True
+        )
+        if asked.returncode == 0 and asked.stdout.strip() == version:
+            return candidate
+    raise CannotBeHad(f"no Python {version}")
+
+
 AZURITE = Environment("Azurite", SERVERS / "azurite", (HERE / "package.json", HERE / "package-lock.json"), _azurite)
 BQEMULATOR = Environment("bqemulator", SERVERS / "bqemulator", (HERE / "bqemulator.lock",), _bqemulator)
-ENVIRONMENTS = (AZURITE, BQEMULATOR)
+FOCUS_VALIDATOR = Environment(
+    "FOCUS validator", SERVERS / "focus-validator", (HERE / "focus_validator.lock",), _focus_validator
+)
+ENVIRONMENTS = (AZURITE, BQEMULATOR, FOCUS_VALIDATOR)
 
 
 def main() -> None:
