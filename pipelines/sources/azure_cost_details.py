@@ -21,8 +21,6 @@ from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
-    ServiceRequestError,
-    ServiceResponseError,
 )
 from azure.core.pipeline.policies import RetryPolicy, SansIOHTTPPolicy
 from azure.core.rest import HttpRequest
@@ -52,7 +50,6 @@ _LAST_OPEN_DAY = 5
 _MONTHS_LOOKED_AT = 13
 _DOWNLOADS = 3
 _LONGEST_WAIT = 900.0
-_BLOCK = 1 << 20
 _HASH_BYTES = 16
 _CLOSED = "closed"
 
@@ -111,7 +108,7 @@ class _Backoff(RetryPolicy[Any, Any]):
     """
 
     def __init__(self) -> None:
-        super().__init__(retry_total=8, retry_backoff_factor=1, retry_backoff_max=60)
+        super().__init__(retry_total=8, retry_status=8, retry_backoff_factor=1, retry_backoff_max=60)
 
     def get_retry_after(self, response: Any) -> float | None:
         waits = [super().get_retry_after(response) or 0.0]
@@ -252,13 +249,12 @@ def _fetch(source: AzureCostSource, link: str, target: Path, size: int | None, w
                 answer = client.send_request(HttpRequest("GET", link), stream=True)
                 answer.raise_for_status()
                 with target.open("wb") as file:
-                    for block in answer.iter_bytes(_BLOCK):
+                    for block in answer.iter_bytes():
                         file.write(block)
-            except (ServiceRequestError, ServiceResponseError) as error:
-                if attempt == _DOWNLOADS:
-                    raise _refusal(source, error, where) from error
             except AzureError as error:
-                raise _refusal(source, error, where) from error
+                # A connection that breaks off has no status; what the server says against the request has one.
+                if attempt == _DOWNLOADS or getattr(error, "status_code", None) is not None:
+                    raise _refusal(source, error, where) from error
             else:
                 break
     found = target.stat().st_size
