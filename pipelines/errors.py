@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from pipelines.lake.audits import AuditResult
@@ -57,6 +57,11 @@ class DeliveryError(ApportionError):
     """What a source delivered was refused."""
 
     exit_code = 3
+
+    def within(self, place: str) -> Self:
+        """The same error, told with what it lies in: a file's error with its source and period."""
+        where = ", ".join(part for part in (place, self.where) if part)
+        return type(self)(self.problem, where=where, expected=self.expected, found=self.found, remedy=self.remedy)
 
 
 class AuditFailed(ApportionError):

@@ -207,13 +207,7 @@ def _fetch_file(file: DeliveredFile, target: Path, delivery: Delivery) -> str:
     try:
         file.save(target)
     except DeliveryError as error:
-        raise type(error)(
-            error.problem,
-            where=f"source {delivery.source_name}, period {delivery.period}, {error.where}",
-            expected=error.expected,
-            found=error.found,
-            remedy=error.remedy,
-        ) from error
+        raise error.within(f"source {delivery.source_name}, period {delivery.period}") from error
     with target.open("rb+") as content:
         os.fsync(content.fileno())
         digest = hashlib.file_digest(content, "sha256").hexdigest()

@@ -71,10 +71,8 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
         except (DeliveryError, duckdb.Error) as error:
             # DuckDB meets a value that is no number, and damaged pages, only when it reads them. Its message names file,
             # row and column of such a value, but nothing of a damaged file.
-            refusal = error if isinstance(error, DeliveryError) else _unreadable(bill, error)
+            refusal = error.within(bill.where) if isinstance(error, DeliveryError) else _unreadable(bill, error)
             _keep_rejected(lineage, space, bill, [], str(refusal))
-            if refusal is error:
-                raise
             raise refusal from error
         label = f"{bill.delivery.source_name}.{period}"
         record_audits(lineage.lake, space, contract, audits, label=label, token=token)

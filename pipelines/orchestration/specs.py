@@ -10,6 +10,7 @@ from pipelines.config import Settings
 from pipelines.lake.audits import contract_audits
 from pipelines.models.contracts import Audit, Column, TableContract, contracts
 from pipelines.models.normalisation import mapping_audits
+from pipelines.sources.kinds import mappings_of
 from pipelines.orchestration.automation import refreshed_when_inputs_change
 
 OWNERS = ["team:finops"]
@@ -97,14 +98,18 @@ def _audit_checks(key: dg.AssetKey, audits: Sequence[Audit]) -> list[dg.AssetChe
 
 
 def bill_checks(kind: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    """A check for everything that can refuse a delivery of this kind: its control totals, the kind's and the table's audits."""
+    """A check for everything that can refuse a delivery of this kind: control totals, each mapping's audits and the table's.
+
+    A kind that may deliver native FOCUS has the audits of both mappings; a delivery passes through those of one.
+    """
     control = dg.AssetCheckSpec(
         "control_totals",
         asset=key,
         description="rows and costs of the charges equal those of the delivery",
         blocking=True,
     )
-    return [control, *_audit_checks(key, [*mapping_audits(kind), *contract_audits(contracts()["billing.charges"])])]
+    audits = {audit.name: audit for mapping in mappings_of(kind) for audit in mapping_audits(mapping)}
+    return [control, *_audit_checks(key, [*audits.values(), *contract_audits(contracts()["billing.charges"])])]
 
 
 def contract_checks(contract: TableContract) -> list[dg.AssetCheckSpec]:

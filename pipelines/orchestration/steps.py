@@ -22,6 +22,7 @@ from pipelines.orchestration.resources import LAKE
 
 ROWS = "dagster/partition_row_count"
 UNCHANGED = "unchanged"
+NOT_APPLICABLE = "not of this form of delivery"
 EXIT_CODE = "exit_code"
 REFUSED_PERIODS = "refused_periods"
 
@@ -149,7 +150,7 @@ def _check_results(
     for check in checks:
         results = audits.get((check.asset_key, check.name), {})
         if results or not refused:
-            yield _check_result(check, results)
+            yield _check_result(check, results, others_ran=any(key == check.asset_key for key, _ in audits))
 
 
 def _is_of_table(key: dg.AssetKey, table: str) -> bool:
@@ -158,15 +159,18 @@ def _is_of_table(key: dg.AssetKey, table: str) -> bool:
     return list(key.path[: len(parts)]) == parts
 
 
-def _check_result(check: dg.AssetCheckSpec, results: Mapping[str, AuditResult]) -> dg.AssetCheckResult:
+def _check_result(
+    check: dg.AssetCheckSpec, results: Mapping[str, AuditResult], *, others_ran: bool
+) -> dg.AssetCheckResult:
     failed = {period: audit for period, audit in results.items() if not audit.passed}
     warns = all(audit.severity == "warn" for audit in failed.values())
     metadata: dict[str, Any] = {
         f"{period}: {audit.failing_rows:,} row(s)": audit.message for period, audit in failed.items()
     }
     if not results:
-        # Rows that are named by what they were made from passed when they were committed, and are the same rows.
-        metadata = {UNCHANGED: True}
+        # Rows that are named by what they were made from passed when they were committed, and are the same rows. Where
+        # the asset's other checks ran, this one is of another form of delivery: a native FOCUS export, or a kind's own.
+        metadata = {NOT_APPLICABLE: True} if others_ran else {UNCHANGED: True}
     return dg.AssetCheckResult(
         passed=not failed,
         asset_key=check.asset_key,

@@ -72,6 +72,11 @@ class Reader(Protocol):
         """Create a relation over these rows alone."""
 
 
+def mappings_of(kind: str) -> tuple[str, ...]:
+    """The normalisations that deliveries of a bill kind may need: its own, and that of FOCUS for native exports."""
+    return tuple(dict.fromkeys((kind, "focus")))
+
+
 def source_kind(kind: str) -> SourceKind:
     """The module that knows a kind of source."""
     return cast(SourceKind, _module(_SOURCES[kind]))
