@@ -44,13 +44,25 @@ class FileColumn:
 class DeliveredRows:
     """Rows of a delivered file that is readable as Parquet: where, its delivered name, and which rows, counted from 0.
 
-    ``is_canonical``: its columns have their canonical names and types already.
+    ``is_canonical``: its columns have their canonical names and types already. ``file_rows``: how many the file has.
     """
 
     path: Path
     name: str
     rows: range
     is_canonical: bool
+    file_rows: int
+
+    @property
+    def folder(self) -> str | None:
+        """What stands before the delivered name in the path; None where the file lies under another name."""
+        path = str(self.path)
+        return path.removesuffix(self.name) if path.endswith(self.name) else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all rows of the file."""
+        return self.rows == range(self.file_rows)
 
 
 # SQL that stands where a value of a file's column is not what is expected of it (the second argument, in words).
@@ -111,7 +123,7 @@ def create_delivered(
         )
         rows = _row_count(connection, readable, name, layout.provider)
         _refuse_other_row_count(name, rows, details, layout.provider)
-        delivered.append(DeliveredRows(readable, name, range(rows), is_canonical=packed))
+        delivered.append(DeliveredRows(readable, name, range(rows), is_canonical=packed, file_rows=rows))
     create_delivered_rows(connection, layout, delivered, details, billing_period=billing_period)
     return delivered
 
@@ -131,7 +143,7 @@ def create_delivered_rows(
     """
     # Else a small delivery would be built on and the mapping be the probe: that reorders the bill.
     connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-    rows = "\nUNION ALL\n".join(_select(connection, layout, part) for part in delivered)
+    rows = "\nUNION ALL\n".join(_select(connection, layout, parts) for parts in _alike(connection, layout, delivered))
     of_period = details.get("rows") == "of-period"
     period_filter = f"WHERE {layout.period} = {literal(billing_period)}" if of_period else ""
     connection.execute(f"CREATE OR REPLACE VIEW {relation} AS SELECT * FROM (\n{rows}\n) {period_filter}")
@@ -271,27 +283,53 @@ def _refuse_other_row_count(name: str, rows: int, details: Mapping[str, str], pr
         )
 
 
-def _select(connection: duckdb.DuckDBPyConnection, layout: Layout, part: DeliveredRows) -> str:
+def _alike(
+    connection: duckdb.DuckDBPyConnection, layout: Layout, delivered: Sequence[DeliveredRows]
+) -> list[list[DeliveredRows]]:
+    """The parts in order, neighbours that one scan reads alike together: planning a scan of each file takes its time."""
+    result: list[list[DeliveredRows]] = []
+    last: tuple[object, ...] | None = None
+    for part in delivered:
+        columns = () if part.is_canonical else tuple(file_columns(connection, layout, part.path, part.name))
+        form = (part.folder, part.is_canonical, columns)
+        if form == last and part.folder is not None and part.is_whole and result[-1][-1].is_whole:
+            result[-1].append(part)
+        else:
+            result.append([part])
+        last = form
+    return result
+
+
+def _select(connection: duckdb.DuckDBPyConnection, layout: Layout, parts: Sequence[DeliveredRows]) -> str:
+    first = parts[0]
+    name = literal(first.name) if len(parts) == 1 else f"substr(delivered_path, {len(first.folder or '') + 1})"
+
     def unreadable(source: FileColumn, what: str) -> str:
         return (
-            f"error({literal(part.name)} || ', row ' || (file_row_number + 1) || {literal(f', column {source.header}: ')} || "
+            f"error({name} || ', row ' || (file_row_number + 1) || {literal(f', column {source.header}: ')} || "
             f"CAST({source.name} AS VARCHAR) || {literal(f' is not {what}; have {layout.provider} deliver the file again')})"
         )
 
-    if part.is_canonical:
+    if first.is_canonical:
         expressions = [f"{identifier(column)} AS {identifier(column)}" for column in layout.columns]
     else:
-        columns = file_columns(connection, layout, part.path, part.name)
+        columns = file_columns(connection, layout, first.path, first.name)
         expressions = [
             f"{layout.expression(column, columns, unreadable)} AS {identifier(column)}" for column in layout.columns
         ]
     listed = ",\n    ".join(
-        [*expressions, f"{literal(part.name)} AS x_SourceFile", "CAST(file_row_number + 1 AS BIGINT) AS x_SourceRow"]
+        [*expressions, f"{name} AS x_SourceFile", "CAST(file_row_number + 1 AS BIGINT) AS x_SourceRow"]
     )
+    files = ", ".join(literal(scanned(part.path)) for part in parts)
     # Row groups outside the bounds aren't read.
+    bounds = (
+        f"\nWHERE file_row_number >= {first.rows.start} AND file_row_number < {first.rows.stop}"
+        if not first.is_whole
+        else ""
+    )
     return (
-        f"SELECT\n    {listed}\nFROM read_parquet({literal(scanned(part.path))}, file_row_number = true, hive_partitioning = false)\n"
-        f"WHERE file_row_number >= {part.rows.start} AND file_row_number < {part.rows.stop}"
+        f"SELECT\n    {listed}\nFROM read_parquet([{files}], filename = 'delivered_path', file_row_number = true, "
+        f"hive_partitioning = false){bounds}"
     )
 
 

@@ -43,7 +43,7 @@ CREATE OR REPLACE MACRO gcp_operating_system(sku_description) AS
 -- when nothing is. Numbers stand bare: cores, GPUs, gigabytes of memory (the label counts megabytes).
 CREATE OR REPLACE MACRO gcp_sku_price_details(
     core_count, disk_type, gpu_count, instance_series, instance_type, memory_megabytes, memory_gib, operating_system,
-    storage_class, commitment_rate
+    storage_class
 ) AS
     '{' || nullif(
         concat_ws(
@@ -59,8 +59,7 @@ CREATE OR REPLACE MACRO gcp_sku_price_details(
                 WHEN regexp_full_match(memory_gib, '\d+(\.\d+)?') THEN memory_gib
             END,
             '"OperatingSystem":' || CAST(to_json(operating_system) AS VARCHAR),
-            '"StorageClass":' || CAST(to_json(storage_class) AS VARCHAR),
-            '"x_CommitmentRate":' || commitment_rate
+            '"StorageClass":' || CAST(to_json(storage_class) AS VARCHAR)
         ),
         ''
     ) || '}';

@@ -1,5 +1,4 @@
--- gcp_tag_set(labels, project_labels, project_ancestors, system_labels, tags): all that marks a line, as one JSON text: a text
--- is compared and hashed faster than lists.
+-- gcp_tag_set(labels, project_labels, project_ancestors, system_labels, tags): all that marks a line, as one JSON text.
 CREATE OR REPLACE MACRO gcp_tag_set(labels, project_labels, project_ancestors, system_labels, tags) AS
     CAST(
         to_json(
@@ -67,15 +66,8 @@ CREATE OR REPLACE MACRO gcp_tags_json(tag_set) AS (
     )
 );
 
--- gcp_system_label(system_labels, name): the value of one system label in the JSON text of a line's system labels.
-CREATE OR REPLACE MACRO gcp_system_label(system_labels, name) AS
+-- gcp_label(labels, name): the value of one of a line's labels.
+CREATE OR REPLACE MACRO gcp_label(labels, name) AS
     list_extract(
-        list_transform(
-            list_filter(
-                CAST(CAST(system_labels AS JSON) AS STRUCT("key" VARCHAR, "value" VARCHAR)[]),
-                lambda entry: entry.key = name
-            ),
-            lambda entry: entry.value
-        ),
-        1
+        list_transform(list_filter(labels, lambda entry: entry.key = name), lambda entry: entry.value), 1
     );

@@ -362,64 +362,66 @@ lines AS NOT MATERIALIZED (
             AS is_correction,
         CASE WHEN transaction_type <> 'GOOGLE' THEN coalesce(seller_name, 'Third party') END AS seller,
         transaction_type,
-        CAST(to_json(coalesce(system_labels, [])) AS VARCHAR) AS system_labels,
-        gcp_tag_set(labels, project_labels, project_ancestors, system_labels, tags) AS tag_set,
-        credits
+        labels,
+        project_labels,
+        project_ancestors,
+        system_labels,
+        tags,
+        coalesce(credits, []) AS credits
     FROM delivered_lines
+),
+
+entered AS NOT MATERIALIZED (
+    SELECT
+        *,
+        CASE WHEN len(credits) = 0 THEN [] ELSE gcp_credit_entries(credits, treatment, currency, named) END AS entries,
+        CASE
+            WHEN treatment IN ('commitment fee', 'commitment usage') THEN
+                gcp_commitment_key(
+                    currency,
+                    CASE treatment WHEN 'commitment fee' THEN gcp_fee_category(sku_description, credits) ELSE 'Spend' END,
+                    subscription_id,
+                    named
+                )
+            ELSE ''
+        END AS key
+    FROM lines
+    CROSS JOIN paid_commitments
+    WHERE
+        gcp_rejection(
+            treatment, cost_type, billing_account_id, CAST(billing_period_start AS VARCHAR), currency, cost, usage_start,
+            credits
+        ) IS NULL
 ),
 
 accepted AS NOT MATERIALIZED (
     SELECT
-        * EXCLUDE (treatment, credits),
-        CASE WHEN treatment = 'commitment usage' AND NOT is_paid THEN 'usage at a commitment price' ELSE treatment END
-            AS treatment,
+        * EXCLUDE (treatment, key, entries),
+        -- Without a fee in the delivery, neither the price nor the credit of a commitment is more than a lower price.
         CASE
-            WHEN treatment = 'commitment fee' OR (treatment = 'commitment usage' AND is_paid) THEN key
-            ELSE ''
-        END AS own_key,
-        list_filter(
-            gcp_credit_entries(credits, treatment, currency, named),
-            lambda entry: entry.kind IN ('Usage', 'Spend') AND list_contains(paid, entry.key)
-        ) AS covering,
-        list_filter(
-            gcp_credit_entries(credits, treatment, currency, named),
-            lambda entry: entry.kind = 'grant' AND entry.amount <> 0
-        ) AS grants,
-        -- A commitment's credit without a fee in the delivery lowers the price, as any.
-        CAST(
-            cost + gcp_credit_sum(
-                list_filter(
-                    gcp_credit_entries(credits, treatment, currency, named),
-                    lambda entry: entry.kind <> 'grant' AND entry.kind <> 'offset'
-                    AND NOT (entry.kind IN ('Usage', 'Spend') AND list_contains(paid, entry.key))
-                ),
-                ['reduction', 'Usage', 'Spend']
-            )
-            AS DECIMAL(38, 18)
-        ) AS reduced_cost,
-        gcp_credit_sum(gcp_credit_entries(credits, treatment, currency, named), ['offset']) AS fee_offset,
-        gcp_fee_category(sku_description, credits) AS fee_category,
-        len(coalesce(credits, [])) AS credit_count
-    FROM (
-        SELECT
-            *,
-            gcp_commitment_key(
-                currency,
-                CASE treatment WHEN 'commitment fee' THEN gcp_fee_category(sku_description, credits) ELSE 'Spend' END,
-                subscription_id,
-                named
-            ) AS key,
-            list_contains(
-                paid, gcp_commitment_key(currency, 'Spend', subscription_id, named)
-            ) AS is_paid
-        FROM lines
-        CROSS JOIN paid_commitments
-        WHERE
-            gcp_rejection(
-                treatment, cost_type, billing_account_id, CAST(billing_period_start AS VARCHAR), currency, cost,
-                usage_start, credits
-            ) IS NULL
-    )
+            WHEN treatment = 'commitment usage' AND NOT list_contains(paid, key) THEN 'usage at a commitment price'
+            ELSE treatment
+        END AS treatment,
+        CASE WHEN treatment = 'commitment usage' AND NOT list_contains(paid, key) THEN '' ELSE key END AS own_key,
+        list_filter(entries, lambda entry: entry.kind IN ('Usage', 'Spend') AND list_contains(paid, entry.key))
+            AS covering,
+        list_filter(entries, lambda entry: entry.kind = 'grant' AND entry.amount <> 0) AS grants,
+        CASE
+            WHEN len(entries) = 0 THEN cost
+            ELSE
+                CAST(
+                    cost + gcp_credit_sum(
+                        list_filter(
+                            entries,
+                            lambda entry: NOT (entry.kind IN ('Usage', 'Spend') AND list_contains(paid, entry.key))
+                        ),
+                        ['reduction', 'Usage', 'Spend']
+                    )
+                    AS DECIMAL(38, 18)
+                )
+        END AS reduced_cost,
+        gcp_credit_sum(entries, ['offset']) AS fee_offset
+    FROM entered
 ),
 
 -- The cost of use less all that commitments cover; 0 where they cover it whole, which then needs no row of its own.
@@ -523,14 +525,14 @@ further_parts AS NOT MATERIALIZED (
                         WHEN treatment = 'commitment fee' THEN
                             [
                                 {
-                                    'part': credit_count + 2,
+                                    'part': len(credits) + 2,
                                     'treatment': 'commitment unused',
                                     'key': own_key,
                                     'cover': NULL,
                                     'granted': NULL
                                 },
                                 {
-                                    'part': credit_count + 3,
+                                    'part': len(credits) + 3,
                                     'treatment': 'offset residue',
                                     'key': own_key,
                                     'cover': NULL,
@@ -542,7 +544,9 @@ further_parts AS NOT MATERIALIZED (
                 )
             ) AS further
         FROM covered
-        WHERE len(covers) > 0 OR len(grants) > 0 OR treatment = 'commitment fee'
+        WHERE
+            (len(credits) > 0 OR treatment = 'commitment fee')
+            AND (len(covers) > 0 OR len(grants) > 0 OR treatment = 'commitment fee')
     )
 ),
 
@@ -558,14 +562,18 @@ committed AS (
     SELECT
         parts.*,
         commitments.* EXCLUDE (key),
-        CAST(
-            gcp_in_proportion(cover.amount, borne_whole, borne_fraction)
-            + CASE
-                WHEN {'file': source_file, 'row': source_row, 'position': cover.position} = last_cover THEN borne_at_last
-                ELSE 0
-            END
-            AS DECIMAL(38, 18)
-        ) AS borne_cost,
+        CASE
+            WHEN part_treatment = 'covered usage' THEN
+                CAST(
+                    gcp_in_proportion(cover.amount, borne_whole, borne_fraction)
+                    + CASE
+                        WHEN {'file': source_file, 'row': source_row, 'position': cover.position} = last_cover
+                            THEN borne_at_last
+                        ELSE 0
+                    END
+                    AS DECIMAL(38, 18)
+                )
+        END AS borne_cost,
         CASE
             WHEN part_treatment = 'commitment unused' THEN
                 CAST(
@@ -623,24 +631,28 @@ treatments AS (
 ),
 
 tag_sets AS (
-    SELECT tag_set, gcp_tags_json(tag_set) AS tags FROM (SELECT DISTINCT tag_set FROM lines)
+    SELECT
+        *,
+        gcp_tags_json(gcp_tag_set(labels, project_labels, project_ancestors, system_labels, tags)) AS tags_json
+    FROM (SELECT DISTINCT labels, project_labels, project_ancestors, system_labels, tags FROM lines)
 ),
 
 attribute_sets AS (
     SELECT
         *,
-        gcp_system_label(system_labels, 'compute.googleapis.com/machine_spec') AS machine_spec,
-        gcp_system_label(system_labels, 'compute.googleapis.com/cores') AS cores,
-        gcp_system_label(system_labels, 'compute.googleapis.com/memory') AS memory_megabytes
+        gcp_label(system_labels, 'compute.googleapis.com/machine_spec') AS machine_spec,
+        gcp_label(system_labels, 'compute.googleapis.com/cores') AS cores,
+        gcp_label(system_labels, 'compute.googleapis.com/memory') AS memory_megabytes
     FROM (
         SELECT DISTINCT
             service_id,
             service_description,
+            sku_id,
             sku_description,
             region_id,
             usage_unit,
             pricing_unit,
-            price_quantity,
+            tier_start,
             system_labels
         FROM lines
     )
@@ -651,11 +663,12 @@ articles AS (
     SELECT
         service_id,
         service_description,
+        sku_id,
         sku_description,
         attribute_sets.region_id,
         usage_unit,
         pricing_unit,
-        price_quantity,
+        tier_start,
         system_labels,
         coalesce(service_names.service_name, service_description, service_id, 'Google Cloud') AS service_name,
         coalesce(service_names.service_category, 'Other') AS service_category,
@@ -663,15 +676,25 @@ articles AS (
         coalesce(region_names.region_name, attribute_sets.region_id) AS region_name,
         coalesce(usage_units.focus_unit, usage_unit, 'Units') AS consumed_unit,
         coalesce(pricing_units.focus_unit, pricing_unit, 'Units') AS price_unit,
+        sku_id || '|' || decimal_text(coalesce(tier_start, 0)) AS price_id,
         machine_spec,
         coalesce(gcp_gpu_model(sku_description), machine_types.gpu_model) AS gpu_model,
         TRY_CAST(machine_types.gpu_count AS INTEGER) AS gpu_count,
-        regexp_matches(sku_description, '(Spot|Preemptible)') AS is_spot,
-        coalesce(cores, machine_types.vcpu) AS cores,
-        memory_megabytes,
-        machine_types.memory_gib,
-        machine_types.gpu_count AS gpus,
-        coalesce(machine_types.instance_series, nullif(split_part(machine_spec, '-', 1), '')) AS instance_series
+        coalesce(regexp_matches(sku_description, '\b(Spot|Preemptible)\b'), false) AS is_spot,
+        CASE
+            WHEN sku_id IS NOT NULL THEN
+                gcp_sku_price_details(
+                    coalesce(cores, machine_types.vcpu),
+                    gcp_disk_type(sku_description),
+                    machine_types.gpu_count,
+                    coalesce(machine_types.instance_series, nullif(split_part(machine_spec, '-', 1), '')),
+                    machine_spec,
+                    memory_megabytes,
+                    machine_types.memory_gib,
+                    gcp_operating_system(sku_description),
+                    gcp_storage_class(sku_description)
+                )
+        END AS price_details
     FROM attribute_sets
     LEFT JOIN machine_types ON attribute_sets.machine_spec = machine_types.instance_type
     LEFT JOIN service_names ON attribute_sets.service_description = service_names.service_code
@@ -720,8 +743,8 @@ described AS (
         CASE part_treatment
             WHEN 'commitment usage' THEN 'Spend'
             WHEN 'covered usage' THEN cover.kind
-            WHEN 'commitment fee' THEN fee_category
-            WHEN 'commitment unused' THEN fee_category
+            WHEN 'commitment fee' THEN gcp_fee_category(sku_description, credits)
+            WHEN 'commitment unused' THEN gcp_fee_category(sku_description, credits)
         END AS commitment_category,
         -- The bridge needs to know what is a commitment, whichever it is.
         CASE
@@ -739,7 +762,7 @@ measured AS (
     SELECT
         described.*,
         articles.* EXCLUDE (
-            service_id, service_description, sku_description, region_id, usage_unit, pricing_unit, price_quantity,
+            service_id, service_description, sku_id, sku_description, region_id, usage_unit, pricing_unit, tier_start,
             system_labels
         ),
         CASE
@@ -751,8 +774,8 @@ measured AS (
             WHEN charge_category = 'Usage' AND commitment_status IS DISTINCT FROM 'Unused'
                 THEN gcp_share_of(usage_amount, share_before, share_through)
         END AS consumed_quantity,
-        CASE WHEN is_priced THEN gcp_unit_price(list_price, described.price_quantity) END AS list_unit_price,
-        CASE WHEN is_priced THEN gcp_unit_price(contract_price, described.price_quantity) END AS contracted_unit_price,
+        CASE WHEN is_priced THEN gcp_unit_price(list_price, price_quantity) END AS list_unit_price,
+        CASE WHEN is_priced THEN gcp_unit_price(contract_price, price_quantity) END AS contracted_unit_price,
         CASE
             WHEN commitment_category = 'Spend' AND charge_category = 'Purchase' THEN billed_cost
             WHEN commitment_category = 'Spend' THEN effective_cost
@@ -763,12 +786,13 @@ measured AS (
     JOIN articles
         ON described.service_id IS NOT DISTINCT FROM articles.service_id
         AND described.service_description IS NOT DISTINCT FROM articles.service_description
+        AND described.sku_id IS NOT DISTINCT FROM articles.sku_id
         AND described.sku_description IS NOT DISTINCT FROM articles.sku_description
         AND described.region_id IS NOT DISTINCT FROM articles.region_id
         AND described.usage_unit IS NOT DISTINCT FROM articles.usage_unit
         AND described.pricing_unit IS NOT DISTINCT FROM articles.pricing_unit
-        AND described.price_quantity IS NOT DISTINCT FROM articles.price_quantity
-        AND described.system_labels = articles.system_labels
+        AND described.tier_start IS NOT DISTINCT FROM articles.tier_start
+        AND described.system_labels IS NOT DISTINCT FROM articles.system_labels
 )
 
 SELECT
@@ -843,27 +867,17 @@ SELECT
     CASE WHEN charge_category <> 'Tax' THEN sku_id END AS SkuId,
     CASE WHEN charge_category <> 'Tax' AND sku_id IS NOT NULL THEN sku_description END AS SkuMeter,
     CASE
-        WHEN charge_category IN ('Usage', 'Purchase') AND sku_id IS NOT NULL THEN
-            gcp_sku_price_details(
-                cores,
-                gcp_disk_type(sku_description),
-                gpus,
-                instance_series,
-                machine_spec,
-                memory_megabytes,
-                memory_gib,
-                gcp_operating_system(sku_description),
-                gcp_storage_class(sku_description),
-                CASE WHEN part_treatment = 'covered usage' THEN commitment_rate END
-            )
+        WHEN charge_category NOT IN ('Usage', 'Purchase') THEN NULL
+        -- The last key in byte order.
+        WHEN part_treatment = 'covered usage' AND sku_id IS NOT NULL
+            THEN coalesce(left(price_details, -1) || ',', '{') || '"x_CommitmentRate":' || commitment_rate || '}'
+        ELSE price_details
     END AS SkuPriceDetails,
-    CASE
-        WHEN charge_category IN ('Usage', 'Purchase') THEN sku_id || '|' || decimal_text(coalesce(tier_start, 0))
-    END AS SkuPriceId,
+    CASE WHEN charge_category IN ('Usage', 'Purchase') THEN price_id END AS SkuPriceId,
     project_id AS SubAccountId,
     coalesce(project_name, project_id) AS SubAccountName,
     CASE WHEN project_id IS NOT NULL THEN 'Project' END AS SubAccountType,
-    tag_sets.tags AS Tags,
+    tags_json AS Tags,
     $source_name AS x_SourceName,
     $source_kind AS x_SourceKind,
     $billing_period AS x_BillingPeriod,
@@ -889,4 +903,9 @@ SELECT
     CAST(NULL AS VARCHAR) AS x_SplitCostAllocation,
     CAST(NULL AS VARCHAR) AS x_SourceColumns
 FROM measured
-JOIN tag_sets ON measured.tag_set = tag_sets.tag_set
+JOIN tag_sets
+    ON measured.labels IS NOT DISTINCT FROM tag_sets.labels
+    AND measured.project_labels IS NOT DISTINCT FROM tag_sets.project_labels
+    AND measured.project_ancestors IS NOT DISTINCT FROM tag_sets.project_ancestors
+    AND measured.system_labels IS NOT DISTINCT FROM tag_sets.system_labels
+    AND measured.tags IS NOT DISTINCT FROM tag_sets.tags
