@@ -158,13 +158,15 @@ def steady(sku: Sku, hours: Iterable[int], amount: Decimal | int, length: int = 
     return [GoogleLine(hour, hour + length, units, cost, list_cost) for hour in hours]
 
 
-def varying(sku: Sku, key: str, hours: Iterable[int], usual: Decimal | int, step: Decimal | int) -> list[GoogleLine]:
-    """One line an hour, between 50 % and 150 % of `usual` in whole steps."""
+def varying(
+    sku: Sku, key: str, starts: Iterable[int], usual: Decimal | int, step: Decimal | int, length: int = HOUR_SECONDS
+) -> list[GoogleLine]:
+    """One line for each start, between 50 % and 150 % of `usual` in whole steps."""
     size = scaled(Decimal(step))
     cost, list_cost = priced(size, sku.price), priced(size, sku.list_price)
     return [
-        GoogleLine(hour, hour + HOUR_SECONDS, steps * size, steps * cost, steps * list_cost)
-        for hour, steps in varying_steps(f"google {key}", hours, scaled(Decimal(usual)), size)
+        GoogleLine(start, start + length, steps * size, steps * cost, steps * list_cost)
+        for start, steps in varying_steps(f"google {key}", starts, scaled(Decimal(usual)), size)
     ]
 
 

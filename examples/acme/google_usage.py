@@ -222,7 +222,7 @@ def analytics(month: InvoiceMonth) -> Iterator[GoogleMeter]:
         bucket = (name, f"//storage.googleapis.com/projects/_/buckets/{name}")
         lines = _stored(_OBJECTS, month, gibibytes)
         yield GoogleMeter(_OBJECTS, project, lines, labels=labels, resource=bucket, zone=None)
-        lines = varying(_READS, name, month.hours, reads, 100)
+        lines = varying(_READS, name, month.days, 12 * reads, 100, DAY_SECONDS)
         yield GoogleMeter(
             _READS,
             project,
@@ -267,16 +267,16 @@ def models(month: InvoiceMonth) -> Iterator[GoogleMeter]:
 
 
 def services(month: InvoiceMonth) -> Iterator[GoogleMeter]:
-    """Databases by the hour; logs and traffic between projects, zones and the internet by the day."""
+    """Databases, logs and traffic between zones and to the internet, a line a day."""
     for project, labels in ((ASSISTANT, {"team": "assistant"}), (FRAUD, {"cost-center": "cc-1004"})):
         instance = f"{project.id}:{REGION}:main"
         database = (instance, f"//cloudsql.googleapis.com/projects/{project.id}/instances/main")
-        lines = steady(_DATABASE, month.hours, 1)
+        lines = steady(_DATABASE, month.days, 24, DAY_SECONDS)
         yield GoogleMeter(_DATABASE, project, lines, labels=labels, resource=database, zone=None)
     for number, project in enumerate((ML_PLATFORM, SEARCH, ASSISTANT, RECOMMENDATIONS, VISION, SPEECH, FRAUD)):
         for sku, usual in ((_LOGS, 60), (_EGRESS, 900), (_ZONES, 4200)):
-            amounts = varying(sku, f"{project.id} {sku.description}", month.days, usual + 10 * number, Decimal("0.001"))
-            lines = [line._replace(end=line.start + DAY_SECONDS) for line in amounts]
+            key, amount = f"{project.id} {sku.description}", usual + 10 * number
+            lines = varying(sku, key, month.days, amount, Decimal("0.001"), DAY_SECONDS)
             yield GoogleMeter(sku, project, lines, zone=None)
 
 
