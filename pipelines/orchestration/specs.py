@@ -10,8 +10,8 @@ from pipelines.config import Settings
 from pipelines.lake.audits import contract_audits
 from pipelines.models.contracts import Audit, Column, TableContract, contracts
 from pipelines.models.normalisation import mapping_audits
-from pipelines.sources.kinds import mappings_of
 from pipelines.orchestration.automation import refreshed_when_inputs_change
+from pipelines.sources.kinds import mappings_of
 
 OWNERS = ["team:finops"]
 STORAGE = "deltalake"
