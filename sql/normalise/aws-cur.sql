@@ -378,7 +378,7 @@ SELECT
     availability_zone AS AvailabilityZone,
     billed_cost AS BilledCost,
     payer_account_id AS BillingAccountId,
-    payer_account_name AS BillingAccountName,
+    coalesce(payer_account_name, payer_account_id) AS BillingAccountName,
     'Payer Account' AS BillingAccountType,
     currency AS BillingCurrency,
     billing_period_start + INTERVAL 1 MONTH AS BillingPeriodEnd,

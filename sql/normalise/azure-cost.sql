@@ -365,7 +365,10 @@ priced AS (
         CASE WHEN contracted_price >= 0 THEN
             CASE WHEN priced_block = 1 THEN contracted_price ELSE exact_product(contracted_price, priced_block) END
         END AS block_contracted_price,
-        CASE commitment_category WHEN 'Spend' THEN cost WHEN 'Usage' THEN unit_quantity END AS commitment_quantity
+        -- A refund takes back money; FOCUS has no quantity for it.
+        CASE WHEN treatment <> 'commitment refund' THEN
+            CASE commitment_category WHEN 'Spend' THEN cost WHEN 'Usage' THEN unit_quantity END
+        END AS commitment_quantity
     FROM measured
 )
 
@@ -378,7 +381,7 @@ SELECT
     availability_zone AS AvailabilityZone,
     billed_cost AS BilledCost,
     billing_account AS BillingAccountId,
-    billing_account_name AS BillingAccountName,
+    coalesce(billing_account_name, billing_account) AS BillingAccountName,
     billing_account_type AS BillingAccountType,
     currency AS BillingCurrency,
     billing_period_start + INTERVAL 1 MONTH AS BillingPeriodEnd,
@@ -450,7 +453,9 @@ SELECT
     CASE WHEN is_marketplace THEN coalesce(publisher_name, 'Microsoft') ELSE 'Microsoft' END AS ServiceProviderName,
     coalesce(service_subcategory, 'Other (' || service_category || ')') AS ServiceSubcategory,
     CASE WHEN charge_category <> 'Tax' THEN coalesce(product_id, meter_id) END AS SkuId,
-    CASE WHEN charge_category <> 'Tax' AND coalesce(product_id, meter_id) IS NOT NULL THEN meter_name END AS SkuMeter,
+    CASE WHEN charge_category <> 'Tax' AND coalesce(product_id, meter_id) IS NOT NULL
+        THEN coalesce(meter_name, charge_type)
+    END AS SkuMeter,
     CASE WHEN charge_category <> 'Tax' AND coalesce(part_number, meter_id, product_id) IS NOT NULL THEN price_details END
         AS SkuPriceDetails,
     CASE WHEN charge_category <> 'Tax' THEN coalesce(part_number, meter_id, product_id) END AS SkuPriceId,

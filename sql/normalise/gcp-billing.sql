@@ -804,7 +804,8 @@ SELECT
     zone AS AvailabilityZone,
     billed_cost AS BilledCost,
     billing_account_id AS BillingAccountId,
-    CAST(NULL AS VARCHAR) AS BillingAccountName,
+    -- The export has no name.
+    billing_account_id AS BillingAccountName,
     'Billing Account' AS BillingAccountType,
     currency AS BillingCurrency,
     billing_period_start + INTERVAL 1 MONTH AS BillingPeriodEnd,
