@@ -38,6 +38,7 @@ lines AS (
         OR NOT coalesce(regexp_full_match(billing_currency, '[A-Z][A-Z][A-Z]'), false) AS is_unidentified,
         cost_in_billing_currency AS cost,
         quantity,
+        nine_places(quantity) AS short_quantity,
         CASE
             WHEN pricing_currency <> billing_currency THEN exact_product(unit_price, exchange_rate)
             ELSE unit_price
@@ -49,6 +50,14 @@ lines AS (
         payg_cost_in_billing_currency AS public_cost
     FROM delivered
     CROSS JOIN reports
+),
+
+shortened AS (
+    SELECT
+        *,
+        nine_places(price) AS short_price,
+        nine_places(public_price) AS short_public_price
+    FROM lines
 ),
 
 judged AS (
@@ -68,9 +77,11 @@ judged AS (
             OR charge_type = 'tax'
         )
         OR (is_amortised AND charge_type IN ('purchase', 'refund') AND is_of_commitment AND cost <> 0) AS is_rejected,
-        coalesce(exact_product(price, quantity), cost) AS at_contract,
-        coalesce(public_cost, exact_product(public_price, quantity)) AS at_public
-    FROM lines
+        coalesce(exact_product_of(price, short_price, quantity, short_quantity), cost) AS at_contract,
+        coalesce(
+            public_cost, exact_product_of(public_price, short_public_price, quantity, short_quantity)
+        ) AS at_public
+    FROM shortened
 ),
 
 amounts AS (

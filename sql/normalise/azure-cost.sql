@@ -92,6 +92,7 @@ lines AS NOT MATERIALIZED (
         cost_in_billing_currency AS cost,
         cost_in_pricing_currency AS pricing_cost,
         quantity,
+        nine_places(quantity) AS short_quantity,
         unit_price,
         pay_g_price,
         payg_cost_in_billing_currency AS payg_cost,
@@ -133,12 +134,32 @@ treated AS NOT MATERIALIZED (
         information[2] AS core_count,
         information[3] AS operation,
         azure_cost_treatment(is_amortised, is_pair, charge_type, is_of_commitment, cost) AS treatment,
-        -- Microsoft's quantities count what its prices are for, so that no block size is divided away. Where the bill has no
-        -- unit price, the cost itself stands; where it supports no public price, it prints 0, and the contract's stands.
-        coalesce(exact_product(exact_product(unit_price, rate), quantity), cost) AS at_contract,
-        nullif(coalesce(payg_cost, exact_product(exact_product(pay_g_price, rate), quantity)), 0) AS at_public
+        CASE WHEN rate = 1 THEN unit_price ELSE exact_product(unit_price, rate) END AS contracted_price,
+        CASE WHEN rate = 1 THEN pay_g_price ELSE exact_product(pay_g_price, rate) END AS public_price
     FROM lines
     CROSS JOIN reports
+),
+
+shortened AS NOT MATERIALIZED (
+    SELECT
+        *,
+        nine_places(contracted_price) AS short_contracted_price,
+        nine_places(public_price) AS short_public_price
+    FROM treated
+),
+
+-- Microsoft's quantities count what its prices are for, so that no block size is divided away. Where the bill has no unit
+-- price, the cost itself stands; where it supports no public price, it prints 0, and the contract's stands.
+multiplied AS NOT MATERIALIZED (
+    SELECT
+        *,
+        coalesce(
+            exact_product_of(contracted_price, short_contracted_price, quantity, short_quantity), cost
+        ) AS at_contract,
+        nullif(
+            coalesce(payg_cost, exact_product_of(public_price, short_public_price, quantity, short_quantity)), 0
+        ) AS at_public
+    FROM shortened
 ),
 
 -- Which amount becomes which cost: cost is in the billing currency, prices those of the bill times the quantity. Lines that
@@ -282,7 +303,7 @@ articles AS (
 
 described AS (
     SELECT
-        treated.*,
+        multiplied.*,
         articles.* EXCLUDE (
             consumed_service, resource_type, service_family, location, meter_category, meter_sub_category, meter_name,
             unit_of_measure, instance_type, core_count
@@ -318,25 +339,25 @@ described AS (
             CASE
                 WHEN contains(benefit_id, '/microsoft.billingbenefits/') OR pricing_model = 'savingsplan' THEN 'Spend'
                 WHEN lower(charge_type) = 'unusedsavingsplan' THEN 'Spend'
-                WHEN lower(treated.consumed_service) = 'microsoft.billingbenefits' THEN 'Spend'
+                WHEN lower(multiplied.consumed_service) = 'microsoft.billingbenefits' THEN 'Spend'
                 ELSE 'Usage'
             END
         END AS commitment_category
-    FROM treated
-    JOIN treatments ON treated.treatment = treatments.treatment
+    FROM multiplied
+    JOIN treatments ON multiplied.treatment = treatments.treatment
     JOIN articles
-        ON treated.consumed_service IS NOT DISTINCT FROM articles.consumed_service
-        AND treated.resource_type IS NOT DISTINCT FROM articles.resource_type
-        AND treated.service_family IS NOT DISTINCT FROM articles.service_family
-        AND treated.location IS NOT DISTINCT FROM articles.location
-        AND treated.meter_category IS NOT DISTINCT FROM articles.meter_category
-        AND treated.meter_sub_category IS NOT DISTINCT FROM articles.meter_sub_category
-        AND treated.meter_name IS NOT DISTINCT FROM articles.meter_name
-        AND treated.unit_of_measure IS NOT DISTINCT FROM articles.unit_of_measure
-        AND treated.instance_type IS NOT DISTINCT FROM articles.instance_type
-        AND treated.core_count IS NOT DISTINCT FROM articles.core_count
+        ON multiplied.consumed_service IS NOT DISTINCT FROM articles.consumed_service
+        AND multiplied.resource_type IS NOT DISTINCT FROM articles.resource_type
+        AND multiplied.service_family IS NOT DISTINCT FROM articles.service_family
+        AND multiplied.location IS NOT DISTINCT FROM articles.location
+        AND multiplied.meter_category IS NOT DISTINCT FROM articles.meter_category
+        AND multiplied.meter_sub_category IS NOT DISTINCT FROM articles.meter_sub_category
+        AND multiplied.meter_name IS NOT DISTINCT FROM articles.meter_name
+        AND multiplied.unit_of_measure IS NOT DISTINCT FROM articles.unit_of_measure
+        AND multiplied.instance_type IS NOT DISTINCT FROM articles.instance_type
+        AND multiplied.core_count IS NOT DISTINCT FROM articles.core_count
     WHERE azure_cost_rejection(
-        treated.treatment, charge_type, is_of_commitment, billing_account, currency, cost, charge_period_start
+        multiplied.treatment, charge_type, is_of_commitment, billing_account, currency, cost, charge_period_start
     ) IS NULL
 ),
 
@@ -345,9 +366,15 @@ measured AS (
     SELECT
         *,
         CASE WHEN priced_block = 1 THEN quantity ELSE even_part(quantity, 1, priced_block) END AS price_quantity,
-        CASE WHEN counted_block = 1 THEN quantity ELSE exact_product(quantity, counted_block) END AS unit_quantity,
-        CASE WHEN is_priced THEN CASE WHEN at_public IS NULL THEN unit_price ELSE pay_g_price END END AS list_price,
-        CASE WHEN is_priced THEN unit_price END AS contracted_price,
+        CASE
+            WHEN counted_block = 1 THEN quantity
+            ELSE exact_product_of(quantity, short_quantity, CAST(counted_block AS DECIMAL(38, 18)), nine_places(counted_block))
+        END AS unit_quantity,
+        CASE WHEN is_priced AND at_public IS NULL THEN unit_price WHEN is_priced THEN pay_g_price END AS list_unit_price,
+        CASE
+            WHEN is_priced AND at_public IS NULL THEN contracted_price
+            WHEN is_priced THEN public_price
+        END AS billed_list_price,
         CASE
             WHEN commitment_category = 'Spend' THEN coalesce(benefit_id, 'savings plan without an id')
             WHEN commitment_category = 'Usage' THEN coalesce(benefit_id, 'reservation without an id')
@@ -355,20 +382,29 @@ measured AS (
     FROM described
 ),
 
--- Prices are those of a price unit: of a block, where the quantity counts less.
+-- Prices are those of a price unit: of a block, where the quantity counts less. A price below zero is no price.
 priced AS (
     SELECT
         *,
-        CASE WHEN list_price >= 0 THEN
-            CASE WHEN priced_block = 1 THEN list_price ELSE exact_product(list_price, priced_block) END
+        CASE
+            WHEN list_unit_price < 0 OR priced_block = 1 THEN list_unit_price
+            ELSE exact_product(list_unit_price, priced_block)
         END AS block_list_price,
-        CASE WHEN contracted_price >= 0 THEN
-            CASE WHEN priced_block = 1 THEN contracted_price ELSE exact_product(contracted_price, priced_block) END
+        CASE
+            WHEN billed_list_price < 0 OR priced_block = 1 THEN billed_list_price
+            ELSE exact_product(billed_list_price, priced_block)
+        END AS block_billed_list_price,
+        CASE
+            WHEN NOT is_priced THEN NULL
+            WHEN unit_price < 0 OR priced_block = 1 THEN unit_price
+            ELSE exact_product(unit_price, priced_block)
         END AS block_contracted_price,
-        -- A refund takes back money; FOCUS has no quantity for it.
-        CASE WHEN treatment <> 'commitment refund' THEN
-            CASE commitment_category WHEN 'Spend' THEN cost WHEN 'Usage' THEN unit_quantity END
-        END AS commitment_quantity
+        CASE
+            WHEN NOT is_priced THEN NULL
+            WHEN contracted_price < 0 OR priced_block = 1 THEN contracted_price
+            ELSE exact_product(contracted_price, priced_block)
+        END AS block_billed_contracted_price,
+        CASE commitment_category WHEN 'Spend' THEN cost WHEN 'Usage' THEN unit_quantity END AS commitment_quantity
     FROM measured
 )
 
@@ -417,14 +453,14 @@ SELECT
     CASE WHEN is_consumed AND unit_quantity IS NOT NULL THEN unit END AS ConsumedUnit,
     CAST(NULL AS VARCHAR) AS ContractApplied,
     contracted_cost AS ContractedCost,
-    exact_product(block_contracted_price, rate) AS ContractedUnitPrice,
+    CASE WHEN block_billed_contracted_price >= 0 THEN block_billed_contracted_price END AS ContractedUnitPrice,
     effective_cost AS EffectiveCost,
     'Microsoft' AS HostProviderName,
     CAST(NULL AS VARCHAR) AS InvoiceDetailId,
     invoice_id AS InvoiceId,
     coalesce(partner_name, 'Microsoft') AS InvoiceIssuerName,
     list_cost AS ListCost,
-    exact_product(block_list_price, rate) AS ListUnitPrice,
+    CASE WHEN block_billed_list_price >= 0 THEN block_billed_list_price END AS ListUnitPrice,
     CASE
         WHEN charge_category NOT IN ('Usage', 'Purchase') THEN NULL
         WHEN commitment_status IS NOT NULL THEN 'Committed'
@@ -432,13 +468,13 @@ SELECT
         ELSE 'Standard'
     END AS PricingCategory,
     coalesce(pricing_currency, currency) AS PricingCurrency,
-    block_contracted_price AS PricingCurrencyContractedUnitPrice,
+    CASE WHEN block_contracted_price >= 0 THEN block_contracted_price END AS PricingCurrencyContractedUnitPrice,
     CASE
         WHEN effective_cost = 0 THEN 0
         WHEN coalesce(pricing_currency, currency) = currency THEN effective_cost
         ELSE pricing_cost
     END AS PricingCurrencyEffectiveCost,
-    block_list_price AS PricingCurrencyListUnitPrice,
+    CASE WHEN block_list_price >= 0 THEN block_list_price END AS PricingCurrencyListUnitPrice,
     CASE WHEN is_priced OR commitment_status = 'Unused' THEN price_quantity END AS PricingQuantity,
     CASE WHEN (is_priced OR commitment_status = 'Unused') AND price_quantity IS NOT NULL THEN price_unit END AS PricingUnit,
     'Microsoft' AS ProviderName,
