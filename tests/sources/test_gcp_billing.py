@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pipelines.config import GcpBillingSource
 from pipelines.errors import DeliveryError
@@ -204,3 +206,15 @@ def test_days_that_landed_and_are_gone_from_the_table_refuse_the_period(monkeypa
     with pytest.raises(DeliveryError) as refused:
         deliveries(table.source, "2026-09", landed)
     assert (refused.value.expected, refused.value.found) == ("2026-09-02", "2026-09-20")
+
+
+def test_the_configuration_on_the_page_is_one_that_loads(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "connect" / "google-cloud.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 2
+    table, files = (
+        yaml.safe_load(block if block.startswith("bills:") else f"bills:\n{block}")["bills"][0] for block in blocks
+    )
+    source = GcpBillingSource.model_validate(table)
+    assert (source.project, source.since, source.maximum_bytes_billed) == ("acme-finops", "2026-01", 100 * 1024**3)
+    assert GcpBillingSource.model_validate(files).location == "/data/google"
