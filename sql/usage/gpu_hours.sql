@@ -472,8 +472,13 @@ joined AS (
     SELECT
         placed.*,
         -- The bill's ResourceId: of aws:///us-east-1a/i-0abc the last part, of gce://project/zone/name Google's full
-        -- resource name, which normalisation makes of the bill's numbers.
+        -- resource name, which normalisation makes of the bill's numbers; of azure:///subscriptions/… all in lower case,
+        -- without a machine's number in its scale set, which is billed as one.
         CASE
+            WHEN starts_with(lower(placed.provider_id), 'azure:///subscriptions/')
+                THEN regexp_replace(
+                    lower(substr(placed.provider_id, 9)), '(/virtualmachinescalesets/[^/]+)/virtualmachines/[^/]+$', '\1'
+                )
             WHEN regexp_full_match(placed.provider_id, 'gce://[^/]+/[^/]+/[^/]+')
                 THEN
                     '//compute.googleapis.com/projects/' || split_part(placed.provider_id, '/', 3)

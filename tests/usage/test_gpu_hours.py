@@ -359,6 +359,30 @@ def test_nodes_and_pods_are_joined_by_what_was_seen_in_the_hour(days: SmallDays)
     ]
 
 
+@pytest.mark.parametrize(
+    ("provider_id", "resource_id"),
+    [
+        (
+            "azure:///subscriptions/1a/resourceGroups/ML/providers/Microsoft.Compute/virtualMachines/gpu-1",
+            "/subscriptions/1a/resourcegroups/ml/providers/microsoft.compute/virtualmachines/gpu-1",
+        ),
+        # A scale set is billed as one.
+        (
+            "azure:///subscriptions/1a/resourceGroups/ml/providers/Microsoft.Compute/virtualMachineScaleSets/aks-gpu/virtualMachines/3",
+            "/subscriptions/1a/resourcegroups/ml/providers/microsoft.compute/virtualmachinescalesets/aks-gpu",
+        ),
+    ],
+)
+def test_a_node_at_azure_is_known_by_its_machine_or_scale_set(
+    provider_id: str, resource_id: str, days: SmallDays
+) -> None:
+    days.telemetry(
+        series(ENGINE, held_by("a"), every(10, "00:00", "01:00"), "1"),
+        series("kube_node_info", {"node": "node-1", "provider_id": provider_id}, ["00:00"]),
+    )
+    assert days.gpu_hours("resource_id", "join_method") == [(resource_id, "provider_id")]
+
+
 def test_an_hour_without_its_own_sighting_takes_the_days_last(days: SmallDays) -> None:
     days.telemetry(series(ENGINE, held_by("a"), every(10, "00:00", "02:00"), "1"))
     days.telemetry(
