@@ -236,9 +236,11 @@ def _table_delivery(table: BillingTable, period: str, days: Sequence[IngestedDay
 def _files_by_period(source: GcpBillingSource, landed: Landed) -> dict[str, list[DeliveredFile]]:
     """The extracted files that have rows of each billing period; a file's pin ends with the periods that it has."""
     known = _known_files(landed)
+    listed = _listed_files(source)
+    months = _months([file for file in listed if (file.name, file.pin) not in known])
     found: dict[str, list[DeliveredFile]] = {}
-    for file in _listed_files(source):
-        periods = known.get((file.name, file.pin)) or _months_of(file)
+    for file in listed:
+        periods = known.get((file.name, file.pin)) or months[file.name]
         pin = f"{file.pin};{','.join(periods)}"
         for period in periods:
             found.setdefault(period, []).append(replace(file, pin=pin))
@@ -298,14 +300,19 @@ def _is_readable(name: str) -> bool:
     return name.endswith(_PARQUET) or is_json(name)
 
 
-def _months_of(file: DeliveredFile) -> tuple[str, ...]:
-    with connect() as connection:
-        if file.path is not None:
-            return tuple(invoice_months(connection, file.path, file.name))
-        with tempfile.TemporaryDirectory() as folder:
+def _months(files: Sequence[DeliveredFile]) -> dict[str, tuple[str, ...]]:
+    """The billing periods of each file's rows, by the file's name; files that lie elsewhere are fetched for it."""
+    months: dict[str, tuple[str, ...]] = {}
+    if not files:
+        return months
+    with connect() as connection, tempfile.TemporaryDirectory() as folder:
+        for file in files:
             copy = Path(folder) / Path(file.name).name
-            file.save(copy)
-            return tuple(invoice_months(connection, copy, file.name))
+            if file.path is None:
+                file.save(copy)
+            months[file.name] = tuple(invoice_months(connection, file.path or copy, file.name))
+            copy.unlink(missing_ok=True)
+    return months
 
 
 def _file_delivery(source: GcpBillingSource, period: str, files: Sequence[DeliveredFile]) -> Delivery:
