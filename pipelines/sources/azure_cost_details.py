@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,17 @@ class _Report:
     files: tuple[Path, ...]
 
 
+class _Downloads:
+    """The folder of a month's reports; it goes with the last file that could still be copied from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+
+    def copy(self, path: Path, target: Path) -> None:
+        shutil.copyfile(path, target)
+
+
 class _Backoff(RetryPolicy[Any, Any]):
     """Waits as Cost Management says, in either of its ways, and asks again where a connection broke off.
 
@@ -165,19 +177,12 @@ def _is_open(month: date, today: date) -> bool:
 
 
 def _delivery(source: AzureCostSource, month: date) -> Delivery | None:
-    folder = Path(tempfile.mkdtemp(prefix="apportion-cost-details-"))
-    try:
-        client = _client(source)
-        reports = [_download(source, client, month, report, folder) for report in sorted(_METRICS)]
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    files = tuple(_delivered(source, report, path) for report in reports for path in report.files)
+    downloads = _Downloads(Path(tempfile.mkdtemp(prefix="apportion-cost-details-")))
+    client = _client(source)
+    reports = [_download(source, client, month, report, downloads.folder) for report in sorted(_METRICS)]
+    files = tuple(_delivered(source, report, path, downloads) for report in reports for path in report.files)
     if not files:
-        shutil.rmtree(folder, ignore_errors=True)
         return None
-    # The downloads go when the last of the files that could still be copied is forgotten.
-    weakref.finalize(files[0].save, shutil.rmtree, folder, ignore_errors=True)
     signature = signature_of(files)
     return Delivery(
         source_name=source.name,
@@ -268,17 +273,13 @@ def _fetch(source: AzureCostSource, link: str, target: Path, size: int | None, w
         )
 
 
-def _delivered(source: AzureCostSource, report: _Report, path: Path) -> DeliveredFile:
-    class Copy:
-        def __call__(self, target: Path) -> None:
-            shutil.copyfile(path, target)
-
+def _delivered(source: AzureCostSource, report: _Report, path: Path, downloads: _Downloads) -> DeliveredFile:
     return DeliveredFile(
         name=f"{report.name}/{path.name}",
         size=path.stat().st_size,
         pin=_content_pin(path),
         where=f"{report.name} cost of {source.scope}",
-        save=Copy(),
+        save=partial(downloads.copy, path),
     )
 
 

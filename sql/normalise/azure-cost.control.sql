@@ -32,7 +32,7 @@ lines AS (
                 OR coalesce(reservation_id, '00000000-0000-0000-0000-000000000000') <> '00000000-0000-0000-0000-000000000000'
             )
         ) AS is_of_commitment,
-        coalesce(billing_account_id, billing_profile_id, subscription_id) IS NULL
+        coalesce(billing_account_id, billing_profile_id, nullif(subscription_id, '00000000-0000-0000-0000-000000000000')) IS NULL
         OR charge_date IS NULL
         OR cost_in_billing_currency IS NULL
         OR NOT coalesce(regexp_full_match(billing_currency, '[A-Z][A-Z][A-Z]'), false) AS is_unidentified,

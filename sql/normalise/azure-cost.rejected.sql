@@ -24,7 +24,9 @@ lines AS NOT MATERIALIZED (
             consumed_service,
             coalesce(benefit_id, nullif(reservation_id, '00000000-0000-0000-0000-000000000000'))
         ) AS is_of_commitment,
-        coalesce(billing_account_id, billing_profile_id, subscription_id) AS billing_account,
+        coalesce(
+            billing_account_id, billing_profile_id, nullif(subscription_id, '00000000-0000-0000-0000-000000000000')
+        ) AS billing_account,
         billing_currency AS currency,
         cost_in_billing_currency AS cost,
         charge_date

@@ -68,7 +68,7 @@ lines AS NOT MATERIALIZED (
             CASE WHEN pricing_currency IS NOT NULL THEN billing_profile_id END,
             billing_account_id,
             billing_profile_id,
-            subscription_id
+            nullif(subscription_id, '00000000-0000-0000-0000-000000000000')
         ) AS billing_account,
         CASE
             WHEN pricing_currency IS NOT NULL AND billing_profile_id IS NOT NULL THEN billing_profile_name
@@ -116,7 +116,8 @@ lines AS NOT MATERIALIZED (
         coalesce(resource_name, nullif(regexp_extract(resource_id, '([^/]+)/*$', 1), '')) AS resource_name,
         coalesce(lower(resource_type), azure_cost_resource_type(resource_id)) AS resource_type,
         service_family,
-        subscription_id,
+        -- Where nobody used a thing, older exports print zeros.
+        nullif(subscription_id, '00000000-0000-0000-0000-000000000000') AS subscription_id,
         subscription_name,
         tags,
         nullif(unit_of_measure, '0 Unassigned') AS unit_of_measure,

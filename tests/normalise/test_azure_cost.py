@@ -362,6 +362,15 @@ def test_what_is_billed_on_a_capacity_reservation_ran_nothing(tmp_path: Path) ->
     assert charge["ResourceType"] == "microsoft.compute/capacityreservationgroups/capacityreservations"
 
 
+def test_zeros_for_a_subscription_are_none(tmp_path: Path) -> None:
+    unused = line("UnusedReservation", "5", **RESERVED)
+    unused["SubscriptionId"] = "00000000-0000-0000-0000-000000000000"
+    connection = _pair(tmp_path, [line("Purchase", "5", **PURCHASE)], [unused])
+    assert rows(
+        connection, "SELECT SubAccountId, SubAccountType FROM staged WHERE CommitmentDiscountStatus = 'Unused'"
+    ) == [(None, None)]
+
+
 def test_spot_machines_are_priced_dynamically(tmp_path: Path) -> None:
     assert _only(_single(tmp_path, [line("Usage", "1", PricingModel="Spot")]))["PricingCategory"] == "Dynamic"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -362,6 +363,22 @@ def test_the_sample_pair_ingests_once_its_difference_is_named(tmp_path: Path) ->
         Decimal("19.047780136168644627"),
         Decimal("16.296932136636644627"),
     )
+
+
+_FOCUS_SAMPLE = SAMPLES.parent / "focus" / "focus_sample_1.0.csv"
+
+
+@pytest.mark.skipif(not _FOCUS_SAMPLE.is_file(), reason=f"the FOCUS sample is not at {_FOCUS_SAMPLE}")
+def test_a_native_focus_export_becomes_charges_by_the_focus_mapping(tmp_path: Path) -> None:
+    with _FOCUS_SAMPLE.open(encoding="utf-8-sig", newline="") as file:
+        lines = [row for row in csv.DictReader(file) if row["ProviderName"] == "Microsoft"]
+    deliver(tmp_path / "exports", "focus", {"part_0_0001.csv.gz": lines}, period="2024-09")
+    source = AzureCostSource(name="azure", location=str(tmp_path / "exports"))
+    costs = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
+    assert len(lines) == 51
+    assert _normalise(_lineage(tmp_path, source), source, "2024-09") == {
+        cost: sum((exact(row[cost]) for row in lines), Decimal(0)) for cost in costs
+    }
 
 
 def _truncated(path: Path) -> None:
