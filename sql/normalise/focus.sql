@@ -59,7 +59,12 @@ accepted AS NOT MATERIALIZED (
                 -- Unused commitment consumes nothing.
                 WHEN ConsumedQuantity > 0 THEN 'Used'
             END
-        ) AS commitment_status
+        ) AS commitment_status,
+        CASE WHEN ListUnitPrice >= 0 THEN ListUnitPrice END AS list_unit_price,
+        CASE WHEN ContractedUnitPrice >= 0 THEN ContractedUnitPrice END AS contracted_unit_price,
+        CASE WHEN ResourceId IS NOT NULL THEN ResourceType END AS resource_type,
+        focus_charge_category(ChargeCategory) = 'Usage' AND lower(CommitmentDiscountStatus) IS DISTINCT FROM 'unused'
+            AS is_consumed
     FROM delivered_rows
     WHERE
         focus_rejection(
@@ -144,6 +149,10 @@ charges AS (
                 AND accepted.ServiceSubcategory IS NOT DISTINCT FROM articles.service_subcategory
                 AND BillingPeriodStart = period_start
                 AND BillingPeriodEnd = period_start + INTERVAL 1 MONTH
+                AND (is_consumed OR (ConsumedQuantity IS NULL AND ConsumedUnit IS NULL))
+                AND ContractedUnitPrice IS NOT DISTINCT FROM contracted_unit_price
+                AND ListUnitPrice IS NOT DISTINCT FROM list_unit_price
+                AND ResourceType IS NOT DISTINCT FROM resource_type
                 THEN '{}'
             ELSE
                 json_merge_patch(
@@ -153,6 +162,16 @@ charges AS (
                         nullif(BillingPeriodEnd, period_start + INTERVAL 1 MONTH),
                         'BillingPeriodStart',
                         nullif(BillingPeriodStart, period_start),
+                        'ConsumedQuantity',
+                        CASE WHEN NOT is_consumed THEN CAST(ConsumedQuantity AS VARCHAR) END,
+                        'ConsumedUnit',
+                        CASE WHEN NOT is_consumed THEN ConsumedUnit END,
+                        'ContractedUnitPrice',
+                        CASE WHEN ContractedUnitPrice < 0 THEN CAST(ContractedUnitPrice AS VARCHAR) END,
+                        'ListUnitPrice',
+                        CASE WHEN ListUnitPrice < 0 THEN CAST(ListUnitPrice AS VARCHAR) END,
+                        'ResourceType',
+                        CASE WHEN ResourceId IS NULL THEN ResourceType END,
                         'ServiceCategory',
                         nullif(accepted.ServiceCategory, articles.service_category),
                         'ServiceSubcategory',
@@ -201,38 +220,38 @@ SELECT
     CommitmentDiscountType,
     CommitmentDiscountUnit,
     CommitmentProgramEligibilityDetails,
-    ConsumedQuantity,
-    ConsumedUnit,
+    CASE WHEN is_consumed THEN ConsumedQuantity END AS ConsumedQuantity,
+    CASE WHEN is_consumed THEN ConsumedUnit END AS ConsumedUnit,
     ContractApplied,
     contracted_cost AS ContractedCost,
-    ContractedUnitPrice,
+    contracted_unit_price AS ContractedUnitPrice,
     EffectiveCost,
     HostProviderName,
     InvoiceDetailId,
     InvoiceId,
     coalesce(InvoiceIssuerName, ProviderName, ServiceProviderName, PublisherName) AS InvoiceIssuerName,
     coalesce(ListCost, exact_product(ListUnitPrice, PricingQuantity), contracted_cost) AS ListCost,
-    ListUnitPrice,
+    list_unit_price AS ListUnitPrice,
     focus_allowed_value(PricingCategory, ['Standard', 'Dynamic', 'Committed', 'Other']) AS PricingCategory,
     price_currency AS PricingCurrency,
     coalesce(
-        PricingCurrencyContractedUnitPrice, CASE WHEN price_currency = currency THEN ContractedUnitPrice END
+        PricingCurrencyContractedUnitPrice, CASE WHEN price_currency = currency THEN contracted_unit_price END
     ) AS PricingCurrencyContractedUnitPrice,
     coalesce(
         PricingCurrencyEffectiveCost, CASE WHEN price_currency = currency THEN EffectiveCost END
     ) AS PricingCurrencyEffectiveCost,
     coalesce(
-        PricingCurrencyListUnitPrice, CASE WHEN price_currency = currency THEN ListUnitPrice END
+        PricingCurrencyListUnitPrice, CASE WHEN price_currency = currency THEN list_unit_price END
     ) AS PricingCurrencyListUnitPrice,
     PricingQuantity,
     PricingUnit,
     coalesce(ProviderName, ServiceProviderName, PublisherName, InvoiceIssuerName) AS ProviderName,
     PublisherName,
-    RegionId,
+    coalesce(RegionId, RegionName) AS RegionId,
     coalesce(RegionName, RegionId) AS RegionName,
     ResourceId,
     ResourceName,
-    ResourceType,
+    resource_type AS ResourceType,
     service_category AS ServiceCategory,
     service_name AS ServiceName,
     coalesce(ServiceProviderName, ProviderName, PublisherName, InvoiceIssuerName) AS ServiceProviderName,
