@@ -405,7 +405,10 @@ priced AS (
             WHEN contracted_price < 0 OR priced_block = 1 THEN contracted_price
             ELSE exact_product(contracted_price, priced_block)
         END AS block_billed_contracted_price,
-        CASE commitment_category WHEN 'Spend' THEN cost WHEN 'Usage' THEN unit_quantity END AS commitment_quantity
+        -- A refund takes back money; FOCUS has no quantity for it.
+        CASE WHEN treatment <> 'commitment refund' THEN
+            CASE commitment_category WHEN 'Spend' THEN cost WHEN 'Usage' THEN unit_quantity END
+        END AS commitment_quantity
     FROM measured
 )
 
