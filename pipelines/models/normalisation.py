@@ -83,7 +83,10 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
             raise AuditFailed(
                 "The delivery was refused.",
                 where=bill.where,
-                found="\n    ".join(f"{audit.audit}: {audit.description}: {audit.message}" for audit in failed),
+                found="\n    ".join(
+                    [f"{audit.audit}: {audit.description}: {audit.message}" for audit in failed]
+                    + _first_rejected(space.connection)
+                ),
                 remedy="the charges of its last good delivery stay in place; see quality.rejected. If you know and "
                 "accept a cost difference, name it under accepted_differences in the configuration",
                 audits=audits,
@@ -159,6 +162,9 @@ def _stage(
 
     def stage_slice(number: int, rows: Sequence[DeliveredRows]) -> StagedPartition:
         with connect(scratch=space.folder / f"spill-{number}", share=threads) as connection:
+            # Joins as they are written, from the lines to what describes them: DuckDB would gather a small bill, go through
+            # its articles instead, and leave the lines in their order.
+            connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
             register_mappings(connection)
             reader(bill.mapping).create_delivered_rows(
                 connection, rows, bill.delivery.details, billing_period=bill.delivery.period
@@ -224,6 +230,14 @@ def mapping_audits(mapping: str) -> Sequence[Audit]:
 def _create_rejected(connection: duckdb.DuckDBPyConnection, mapping: str, parameters: Mapping[str, Parameter]) -> None:
     select = bind_used(load_sql(f"normalise/{mapping}.rejected"), parameters)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE rejected AS {select}")
+
+
+def _first_rejected(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """A line for each of the first rejected rows."""
+    rows = connection.sql(
+        "SELECT source_file, source_row, reason FROM rejected ORDER BY source_file, source_row LIMIT 3"
+    ).fetchall()
+    return [f"rejected: {file}, row {row}: {reason}" for file, row, reason in rows]
 
 
 def _create_control(connection: duckdb.DuckDBPyConnection, mapping: str, parameters: Mapping[str, Parameter]) -> None:

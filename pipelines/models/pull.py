@@ -53,8 +53,11 @@ def pull(lake: Lake, source: BillSource | UsageSource, period: str) -> Pulled:
         else:
             pulled = _pull_anew(lake, source, period)
     except DeliveryError as error:
-        note_refusal(lake, source.name, period, str(error))
-        raise
+        # Landing names both already.
+        told = error.where.startswith(f"source {source.name},")
+        refusal = error if told else error.within(f"source {source.name}, billing period {period}")
+        note_refusal(lake, source.name, period, str(refusal))
+        raise refusal from error.__cause__
     clear_refusal(lake, source.name, period)
     # Seen before the deliveries were listed: what changed since then is pulled the next time.
     if look is not None:

@@ -244,7 +244,8 @@ def _refuse_two_places(manifest: Manifest, keys: Sequence[str]) -> None:
         raise DeliveryError(
             "The manifest names files in two buckets.",
             where=manifest.where,
-            found=", ".join(sorted(map(str, places | ({stated} if stated else set())))),
+            found=", ".join(sorted(place or "none" for place in places | ({stated} if stated else set())))
+            + f": {', '.join(sorted(keys))}",
             remedy="AWS delivers an export to one bucket: find out who wrote this manifest",
         )
 
