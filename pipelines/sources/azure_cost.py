@@ -1,4 +1,7 @@
-"""Azure's cost data: exports by their manifests from Blob Storage or a folder, bare files, or reports asked for by scope."""
+"""Azure's cost data: exports by their manifests from Blob Storage or a folder, bare files, or reports asked for by scope.
+
+Microsoft's libraries are imported only for a source that needs them.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 from pipelines.config import AzureCostSource
 from pipelines.errors import ConfigurationError, DeliveryError
 from pipelines.lake.database import connect
-from pipelines.sources import azure_cost_details
 from pipelines.sources.azure_cost_relation import LAYOUT
 from pipelines.sources.azure_exports import (
     ACTUAL,
@@ -37,7 +40,6 @@ from pipelines.sources.deliveries import (
 )
 from pipelines.sources.findings import Finding
 from pipelines.sources.stores import Store, StoredObject, open_store, stored_file
-from pipelines.sources.stores.blob import BlobStore
 
 _NOT_IN_A_VERSION = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -48,6 +50,8 @@ def look(source: AzureCostSource, landed: Landed = NOTHING_LANDED) -> dict[str, 
     One listing; only manifests whose path doesn't tell their month are read. Of a scope: the UTC day for open months.
     """
     if source.scope is not None:
+        from pipelines.sources import azure_cost_details
+
         return azure_cost_details.look(source)
     if source.location is None:
         return {delivery.period: delivery.signature for delivery in _bare_deliveries(source)}
@@ -75,6 +79,8 @@ def deliveries(source: AzureCostSource, period: str | None = None, landed: Lande
     that isn't there or not whole.
     """
     if source.scope is not None:
+        from pipelines.sources import azure_cost_details
+
         return azure_cost_details.deliveries(source, period)
     if source.location is None:
         return [delivery for delivery in _bare_deliveries(source) if period in (None, delivery.period)]
@@ -96,6 +102,8 @@ def deliveries(source: AzureCostSource, period: str | None = None, landed: Lande
 def check(source: AzureCostSource) -> list[Finding]:
     """What a read-only trial of the source finds: may it be listed and read, and does it have both reports."""
     if source.scope is not None:
+        from pipelines.sources import azure_cost_details
+
         return azure_cost_details.check(source)
     if source.location is None:
         return [_check_files(source)]
@@ -323,8 +331,10 @@ def _check_read(store: Store, newest: Sequence[Delivery], listing: Sequence[Stor
     where = newest[0].files[0].where
     found = next(each for each in listing if where.endswith(f"/{each.name}"))
     try:
-        if isinstance(store, BlobStore):
-            store.try_read(found)
+        if store.address.startswith("az://"):
+            from pipelines.sources.stores.blob import BlobStore
+
+            cast(BlobStore, store).try_read(found)
     except DeliveryError as error:
         return Finding(f"read {where}", "missing", _briefly(error), error.remedy)
     return Finding(f"read {where}", "works", f"{found.size:,} bytes")
