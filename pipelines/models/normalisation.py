@@ -162,9 +162,6 @@ def _stage(
 
     def stage_slice(number: int, rows: Sequence[DeliveredRows]) -> StagedPartition:
         with connect(scratch=space.folder / f"spill-{number}", share=threads) as connection:
-            # Joins as they are written, from the lines to what describes them: DuckDB would gather a small bill, go through
-            # its articles instead, and leave the lines in their order.
-            connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
             register_mappings(connection)
             reader(bill.mapping).create_delivered_rows(
                 connection, rows, bill.delivery.details, billing_period=bill.delivery.period
