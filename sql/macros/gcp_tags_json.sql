@@ -3,11 +3,11 @@ CREATE OR REPLACE MACRO gcp_tag_set(labels, project_labels, project_ancestors, s
     CAST(
         to_json(
             {
-                'labels': coalesce(labels, []),
-                'project': coalesce(project_labels, []),
-                'ancestors': coalesce(project_ancestors, []),
-                'system': coalesce(system_labels, []),
-                'tags': coalesce(tags, [])
+                'labels': labels,
+                'project': project_labels,
+                'ancestors': project_ancestors,
+                'system': system_labels,
+                'tags': tags
             }
         )
         AS VARCHAR
@@ -66,8 +66,14 @@ CREATE OR REPLACE MACRO gcp_tags_json(tag_set) AS (
     )
 );
 
--- gcp_label(labels, name): the value of one of a line's labels.
+-- gcp_label(labels, name): the value of one label in the JSON text of a line's labels.
 CREATE OR REPLACE MACRO gcp_label(labels, name) AS
     list_extract(
-        list_transform(list_filter(labels, lambda entry: entry.key = name), lambda entry: entry.value), 1
+        list_transform(
+            list_filter(
+                CAST(CAST(labels AS JSON) AS STRUCT("key" VARCHAR, "value" VARCHAR)[]), lambda entry: entry.key = name
+            ),
+            lambda entry: entry.value
+        ),
+        1
     );

@@ -322,6 +322,7 @@ paid_commitments AS MATERIALIZED (
     FROM named_commitments
 ),
 
+-- Labels travel as their text: a join on lists moves rows that share no list.
 lines AS NOT MATERIALIZED (
     SELECT
         x_SourceFile AS source_file,
@@ -362,11 +363,8 @@ lines AS NOT MATERIALIZED (
             AS is_correction,
         CASE WHEN transaction_type <> 'GOOGLE' THEN coalesce(seller_name, 'Third party') END AS seller,
         transaction_type,
-        labels,
-        project_labels,
-        project_ancestors,
-        system_labels,
-        tags,
+        CAST(to_json(system_labels) AS VARCHAR) AS system_labels,
+        gcp_tag_set(labels, project_labels, project_ancestors, system_labels, tags) AS tag_set,
         coalesce(credits, []) AS credits
     FROM delivered_lines
 ),
@@ -631,10 +629,7 @@ treatments AS (
 ),
 
 tag_sets AS (
-    SELECT
-        *,
-        gcp_tags_json(gcp_tag_set(labels, project_labels, project_ancestors, system_labels, tags)) AS tags_json
-    FROM (SELECT DISTINCT labels, project_labels, project_ancestors, system_labels, tags FROM lines)
+    SELECT tag_set, gcp_tags_json(tag_set) AS tags FROM (SELECT DISTINCT tag_set FROM lines)
 ),
 
 attribute_sets AS (
@@ -878,7 +873,7 @@ SELECT
     project_id AS SubAccountId,
     coalesce(project_name, project_id) AS SubAccountName,
     CASE WHEN project_id IS NOT NULL THEN 'Project' END AS SubAccountType,
-    tags_json AS Tags,
+    tag_sets.tags AS Tags,
     $source_name AS x_SourceName,
     $source_kind AS x_SourceKind,
     $billing_period AS x_BillingPeriod,
@@ -904,9 +899,4 @@ SELECT
     CAST(NULL AS VARCHAR) AS x_SplitCostAllocation,
     CAST(NULL AS VARCHAR) AS x_SourceColumns
 FROM measured
-JOIN tag_sets
-    ON measured.labels IS NOT DISTINCT FROM tag_sets.labels
-    AND measured.project_labels IS NOT DISTINCT FROM tag_sets.project_labels
-    AND measured.project_ancestors IS NOT DISTINCT FROM tag_sets.project_ancestors
-    AND measured.system_labels IS NOT DISTINCT FROM tag_sets.system_labels
-    AND measured.tags IS NOT DISTINCT FROM tag_sets.tags
+JOIN tag_sets ON measured.tag_set = tag_sets.tag_set

@@ -285,3 +285,18 @@ def test_a_line_of_another_invoice_month_refuses_the_delivery(tmp_path: Path) ->
         tmp_path / "staged", [_write(tmp_path, "a.parquet", [line(1), line(2, invoice={"month": "202608"})])]
     )
     assert failed_audits(connection)["lines_belong_to_the_period"] == [("202608", 1, {"file": "a.parquet", "row": 2})]
+
+
+def test_charges_stand_in_delivery_order_whatever_their_labels(tmp_path: Path) -> None:
+    # More lines than DuckDB joins at a time, with labels that differ from line to line.
+    lines = [
+        line(
+            number,
+            labels=[{"key": "team", "value": f"t{number % 7}"}],
+            system_labels=[{"key": "k", "value": f"{number % 3}"}],
+        )
+        for number in range(1, 5001)
+    ]
+    connection = normalised(tmp_path / "staged", [_write(tmp_path, "a.parquet", lines)])
+    found = [row for (row,) in connection.sql("SELECT x_SourceRow FROM staged").fetchall()]
+    assert found == list(range(1, 5001))
