@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the parts asked for, tell each figure as it comes, and end with a table."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
-        "--lines", type=int, default=LINES, help="of the CUR bill; the others have half, growth 5 and 10 times"
+        "--lines", type=int, default=LINES, help="of CUR 2.0; the other bills have half, growth 5 and 10 times"
     )
     parser.add_argument("--runs", type=int, default=RUNS, help="of each measurement, after one that doesn't count")
     parser.add_argument("--parts", type=_parts, default=PARTS, help=f"of {','.join(PARTS)}")
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     compared, grown, converted, skipped = [], [], [], []
     for kind in KINDS:
         if kind in chosen.parts:
-            lines = chosen.lines if kind == "cur" else chosen.lines // 2
+            lines = chosen.lines if kind in ("cur", "cur-wide") else chosen.lines // 2
             compared.append(_compare(kind, lines, chosen.runs))
     if _GROWTH in chosen.parts:
         grown = [_grow(factor * chosen.lines) for factor in (1, 5, 10)]
@@ -68,7 +68,7 @@ def _grow(lines: int) -> Grown:
 def _convert(lines: int, runs: int) -> list[Converted]:
     """Alternate our work and each of the converter's modes, on the same lines."""
     command = focus_converter.install()
-    bill = bill_of("cur", lines)
+    bill = bill_of("cur-wide", lines)
     steps: dict[str, Callable[[], Measured]] = {"ours": lambda: measure_normalisation(bill)}
     for mode in focus_converter.MODES:
         steps[mode] = lambda mode=mode: focus_converter.measure_conversion(command, lines, mode)  # type: ignore[misc]

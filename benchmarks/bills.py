@@ -15,6 +15,8 @@ FOLDER = Path(".bench")
 PERIOD = "2026-09"
 SOURCE = "bench"
 
+_CUR_FILE = Path("bench-cur", "data", f"BILLING_PERIOD={PERIOD}", "bench-cur-00001.snappy.parquet")
+
 
 @dataclass(frozen=True)
 class Bill:
@@ -49,22 +51,33 @@ def generated_by(sql_file: str, target: Path, options: str, **parameters: str | 
 
 
 def _cur(folder: Path, lines: int) -> Bill:
-    """CUR 2.0 as AWS delivers it to a bucket: a Parquet file and its manifest."""
-    export = folder / "bench-cur"
+    """CUR 2.0 as AWS delivers it to a bucket, a Parquet file and its manifest: an export of 47 chosen columns."""
     file = generated_by(
         "cur_lines.sql",
-        export / "data" / f"BILLING_PERIOD={PERIOD}" / "bench-cur-00001.snappy.parquet",
+        folder / _CUR_FILE,
         "FORMAT parquet, COMPRESSION snappy",
         lines=lines,
         billing_period=PERIOD,
     )
-    _write_manifest(export, file)
-    return Bill(
-        "cur",
-        lines,
-        AwsCurSource(name=SOURCE, location=str(export.resolve())),
-        (f"SELECT * FROM read_parquet('{file}')",),
+    return _cur_bill("cur", folder, lines, file)
+
+
+def _cur_wide(folder: Path, lines: int) -> Bill:
+    """The same lines in an export of all columns."""
+    file = generated_by(
+        "cur_wide_lines.sql",
+        folder / _CUR_FILE,
+        "FORMAT parquet, COMPRESSION snappy",
+        cur_lines=_generated_cur_file("cur", lines),
     )
+    return _cur_bill("cur-wide", folder, lines, file)
+
+
+def _cur_bill(kind: str, folder: Path, lines: int, file: Path) -> Bill:
+    export = folder / "bench-cur"
+    _write_manifest(export, file)
+    source = AwsCurSource(name=SOURCE, location=str(export.resolve()))
+    return Bill(kind, lines, source, (f"SELECT * FROM read_parquet('{file}')",))
 
 
 def _cur_csv(folder: Path, lines: int) -> Bill:
@@ -73,7 +86,7 @@ def _cur_csv(folder: Path, lines: int) -> Bill:
         "cur_legacy_lines.sql",
         folder / "legacy-cur.csv.gz",
         "FORMAT csv, HEADER, COMPRESSION gzip",
-        cur_lines=_generated_cur_file(lines),
+        cur_lines=_generated_cur_file("cur", lines),
     )
     return Bill("cur-csv", lines, AwsCurSource(name=SOURCE, files=(file.resolve(),)), (_as_text(file),))
 
@@ -108,9 +121,16 @@ def _azure(folder: Path, lines: int) -> Bill:
     return Bill("azure", lines // 2 * 2, source, tuple(map(_as_text, files)))
 
 
-_MAKERS: Mapping[str, Callable[[Path, int], Bill]] = {"cur": _cur, "cur-csv": _cur_csv, "gcp": _gcp, "azure": _azure}
+_MAKERS: Mapping[str, Callable[[Path, int], Bill]] = {
+    "cur": _cur,
+    "cur-wide": _cur_wide,
+    "cur-csv": _cur_csv,
+    "gcp": _gcp,
+    "azure": _azure,
+}
 KINDS: Mapping[str, str] = {
     "cur": "CUR 2.0, Parquet",
+    "cur-wide": "CUR 2.0, all columns",
     "cur-csv": "legacy CUR, CSV.gz, as text",
     "gcp": "Google Cloud, Parquet, as text",
     "azure": "Azure EA pair, CSV, as text",
@@ -118,9 +138,9 @@ KINDS: Mapping[str, str] = {
 """Kind to what it is called in the report: the bill, and how the plain copy reads it where it isn't as it lies."""
 
 
-def _generated_cur_file(lines: int) -> Path:
-    [file] = (FOLDER / f"cur-{bill_of('cur', lines).lines}").glob("bench-cur/data/*/*.parquet")
-    return file
+def _generated_cur_file(kind: str, lines: int) -> Path:
+    bill_of(kind, lines)
+    return FOLDER / f"{kind}-{lines}" / _CUR_FILE
 
 
 def _as_text(file: Path) -> str:
@@ -128,12 +148,12 @@ def _as_text(file: Path) -> str:
 
 
 def focus_converter_input(lines: int) -> Path:
-    """The CUR bill's lines in the form that focus-converter reads."""
+    """The lines of the CUR bill with all columns in the form that focus-converter reads."""
     return generated_by(
         "focus_converter_lines.sql",
         FOLDER / f"focus-converter-{lines}" / "lines.snappy.parquet",
         "FORMAT parquet, COMPRESSION snappy",
-        cur_lines=_generated_cur_file(lines),
+        cur_lines=_generated_cur_file("cur-wide", lines),
     )
 
 

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import duckdb
+
 from benchmarks.bills import FOLDER, focus_converter_input
-from benchmarks.processes import Measured, measure_process
+from benchmarks.processes import Measured, ProcessFailed, measure_process
 
 LOCK = Path(__file__).resolve().parents[1] / "requirements.focus-converter.lock"
 MODES = ("file", "dataset")
@@ -48,11 +50,14 @@ def install() -> Path:
 
 
 def measure_conversion(command: Path, lines: int, mode: str) -> Measured:
-    """Convert the CUR bill's lines in one of :data:`MODES`; its output has its own columns alone, as ours has."""
+    """Convert the CUR bill's lines in one of :data:`MODES`; its output has its own columns alone, as ours has.
+
+    Raises ProcessFailed, also where it made another number of rows.
+    """
     target = FOLDER / "focus-converter-output"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
-    return measure_process(
+    measured = measure_process(
         [
             *(command, "convert", "--provider", "aws"),
             *("--data-format", "parquet", "--parquet-data-format", mode, "--data-path", focus_converter_input(lines)),
@@ -60,6 +65,11 @@ def measure_conversion(command: Path, lines: int, mode: str) -> Measured:
         ],
         timeout=_LONGEST_RUN,
     )
+    with duckdb.connect() as connection:
+        [(converted,)] = connection.sql(f"SELECT count(*) FROM '{target}/*.parquet'").fetchall()
+    if converted != lines:
+        raise ProcessFailed(f"it made {converted:,} rows of {lines:,} lines")
+    return measured
 
 
 def _run(command: Sequence[str | Path]) -> None:
