@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipelines.config import load_settings
 from tests.integration.servers.blob import ACCOUNT_KEY, BlobServer
+from tests.integration.servers.install import AZURITE
 from tests.integration.servers.s3 import ENVIRONMENT, S3Server
 from tests.integration.six_sources import PERIODS, deliver, land_everything
 
@@ -25,6 +26,8 @@ _GOAL = 10.0
 
 def main() -> None:
     """Let the six sources land, build the two open months, then measure nights on which nothing changes."""
+    if (reason := AZURITE.missing()) is not None:
+        sys.exit(f"needs {AZURITE.name}: {reason}")
     os.environ.update(ENVIRONMENT, AZURE_STORAGE_KEY=ACCOUNT_KEY, DAGSTER_HOME="")
     with tempfile.TemporaryDirectory() as folder:
         s3, azure = S3Server(Path(folder) / "s3.log"), BlobServer(Path(folder) / "azure.log")

@@ -61,7 +61,9 @@ CONFIGURATIONS = [(page, block) for page in PAGES for block in blocks(page, "yam
     ("page", "block"), CONFIGURATIONS, ids=[f"{page.stem} {n}" for n, (page, _) in enumerate(CONFIGURATIONS)]
 )
 def test_every_configuration_that_is_shown_loads(page: Path, block: str, tmp_path: Path) -> None:
-    content = yaml.safe_load(block)
+    read = yaml.safe_load(block)
+    # A list alone is what stands under 'bills:'.
+    content = {"bills": read} if isinstance(read, list) else read
     content.setdefault("lake", "./lake")
     # A block of claims or accepted differences names sources that stand elsewhere.
     named = {entry["name"] for entry in content.get("bills", [])}
