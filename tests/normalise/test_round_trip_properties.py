@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.normalise import azure_bills, bills, google_bills
+from tests.normalise import azure_bills, bills, focus_files, google_bills
 
 LIMIT = Decimal(10) ** 20
 # A NUL byte is text to no vendor: their services refuse it in names and tags, and JSON and CSV readers end there.
@@ -51,7 +51,8 @@ def decimal_texts(draw: st.DrawFn) -> str:
 
 amounts = decimal_texts().filter(lambda text: abs(exact(text)) < LIMIT)
 doubles = st.floats(min_value=-(10.0**20), max_value=10.0**20, exclude_min=True, exclude_max=True, width=64)
-names = st.text(CHARACTERS, min_size=1, max_size=40)
+# Exports in FOCUS write NULL for nothing.
+names = st.text(CHARACTERS, min_size=1, max_size=40).filter(lambda text: text.lower() != "null")
 tags = st.dictionaries(names, st.text(CHARACTERS, min_size=1, max_size=40), max_size=4)
 
 
@@ -152,6 +153,21 @@ def google_parquet(folder: Path, charges: Sequence[Charge]) -> Path:
     return _write_parquet(folder / "rows.parquet", columns)
 
 
+def focus_csv(folder: Path, charges: Sequence[Charge]) -> Path:
+    lines = [
+        focus_files.row(BilledCost=charge.amount, ResourceId=charge.id, Tags=json.dumps(charge.tags))
+        for charge in charges
+    ]
+    return _write_csv(folder / "focus.csv.gz", lines)
+
+
+def focus_parquet(folder: Path, charges: Sequence[Charge]) -> Path:
+    columns = _columns([focus_files.row(ResourceId=charge.id) for charge in charges])
+    columns["BilledCost"] = [charge.amount for charge in charges]
+    columns["Tags"] = pa.array([list(charge.tags.items()) for charge in charges], pa.map_(pa.string(), pa.string()))
+    return _write_parquet(folder / "focus.parquet", columns)
+
+
 def _legacy(line: Mapping[str, Any]) -> dict[str, Any]:
     return dict(bills._legacy_row(line))
 
@@ -186,6 +202,10 @@ def read_google(file: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     return google_bills.normalised(scratch, [file])
 
 
+def read_focus(file: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
+    return focus_files.normalised(scratch, [file])
+
+
 READERS = {
     "AWS, legacy CSV": Reader(amounts, aws_csv, read_aws, "line_item_unblended_cost", "line_item_resource_id"),
     "AWS, CUR 2.0 CSV": Reader(amounts, aws_csv_2, read_aws, "line_item_unblended_cost", "line_item_resource_id"),
@@ -197,6 +217,8 @@ READERS = {
     "Google, newline-delimited JSON with NUMERIC": Reader(amounts, google_json, read_google, "cost", "resource_name"),
     "Google, newline-delimited JSON with FLOAT64": Reader(doubles, google_json, read_google, "cost", "resource_name"),
     "Google, Parquet": Reader(doubles, google_parquet, read_google, "cost", "resource_name"),
+    "FOCUS, CSV": Reader(amounts, focus_csv, read_focus, "BilledCost", "ResourceId"),
+    "FOCUS, Parquet": Reader(doubles, focus_parquet, read_focus, "BilledCost", "ResourceId"),
 }
 
 
