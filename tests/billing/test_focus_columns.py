@@ -256,6 +256,18 @@ def test_service_categories_are_the_subcategories_that_focus_allows() -> None:
         pytest.param({"Tags": "'[1]'"}, "values_are_allowed", "Tags are not a JSON object", id="tags"),
         pytest.param({"ListUnitPrice": "-1"}, "rows_are_good_focus", "a unit price is below zero", id="price"),
         pytest.param(
+            {"ListUnitPrice": "2.01"},
+            "costs_follow_prices",
+            "ListCost is not ListUnitPrice times PricingQuantity",
+            id="list cost",
+        ),
+        pytest.param(
+            {"ContractedUnitPrice": "1.49"},
+            "costs_follow_prices",
+            "ContractedCost is not ContractedUnitPrice times PricingQuantity",
+            id="contracted cost",
+        ),
+        pytest.param(
             {"PricingUnit": "NULL"},
             "rows_are_good_focus",
             "PricingQuantity and PricingUnit do not come together",
