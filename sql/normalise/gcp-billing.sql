@@ -543,7 +543,8 @@ further_parts AS NOT MATERIALIZED (
             ) AS further
         FROM covered
         WHERE
-            (len(credits) > 0 OR treatment = 'commitment fee')
+            -- What needs nothing but the line is sifted out where it is read.
+            (len(credits) > 0 OR starts_with(sku_description, 'Commitment'))
             AND (len(covers) > 0 OR len(grants) > 0 OR treatment = 'commitment fee')
     )
 ),
