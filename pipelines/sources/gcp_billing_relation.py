@@ -259,26 +259,28 @@ def _json_as_parquet(connection: duckdb.DuckDBPyConnection, file: Path, name: st
 
 def _json_columns() -> dict[str, str]:
     """The export's columns with every value as text: bq extract writes INT64 and NUMERIC as text, FLOAT64 as numbers."""
-    listed = {name for name, _ in LISTS.values()}
-    records: dict[str, dict[str, str]] = {}
-    columns: dict[str, str] = {}
+    lists = {name for name, _ in LISTS.values()}
+    tree: dict[str, dict[str, dict[str, str]]] = {}
     for path in fields():
-        top, _, rest = path.partition(".")
-        if not rest:
-            columns[top] = "VARCHAR"
-        elif top in listed:
-            records.setdefault(top, {})[rest] = "VARCHAR"
-        else:
-            member, _, inner = rest.partition(".")
-            known = records.setdefault(top, {}).get(member)
-            entry = f"{identifier(inner)} VARCHAR" if inner else ""
-            records[top][member] = (
-                "VARCHAR" if not inner else f"STRUCT({entry})[]" if known is None else f"{known[:-3]}, {entry})[]"
-            )
-    for top, members in records.items():
-        record = "STRUCT(" + ", ".join(f"{identifier(member)} {kind}" for member, kind in members.items()) + ")"
-        columns[top] = f"{record}[]" if top in listed else record
-    return columns
+        column, member, inner = (*path.split("."), "", "")[:3]
+        members = tree.setdefault(column, {})
+        if member:
+            leaves = members.setdefault(member, {})
+            if inner:
+                leaves[inner] = "VARCHAR"
+    return {
+        column: _json_type(
+            {member: _json_type(leaves, is_list=True) for member, leaves in members.items()}, column in lists
+        )
+        for column, members in tree.items()
+    }
+
+
+def _json_type(members: Mapping[str, str], is_list: bool) -> str:
+    if not members:
+        return "VARCHAR"
+    listed = ", ".join(f"{identifier(member)} {kind}" for member, kind in members.items())
+    return f"STRUCT({listed})" + ("[]" if is_list else "")
 
 
 def _json_reader(file: Path, columns: Mapping[str, str]) -> str:
