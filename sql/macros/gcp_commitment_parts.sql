@@ -1,5 +1,6 @@
--- gcp_in_proportion(amount, whole, fraction): an amount times a ratio, whose whole number and rest (in units of the 18th
--- place) are given apart; rounded half away from zero at the 18th place. Exact for ratios from 1 only up to 10^38 units.
+-- gcp_in_proportion(amount, whole, fraction): an amount times a ratio, whose whole number and rest (in units of the
+-- 18th place) are given apart; rounded half away from zero at the 18th place. Exact for ratios from 1 only up to 10^38
+-- units.
 CREATE OR REPLACE MACRO gcp_in_proportion(amount, whole, fraction) AS
     CAST(
         CASE WHEN whole = 0 THEN CAST(0 AS DECIMAL(38,18)) ELSE number_of_units(exact_units(amount) * whole) END
@@ -7,8 +8,8 @@ CREATE OR REPLACE MACRO gcp_in_proportion(amount, whole, fraction) AS
         AS DECIMAL(38,18)
     );
 
--- gcp_ratio_whole(part, whole), gcp_ratio_fraction(part, whole): part / whole as gcp_in_proportion() takes it; both are at
--- least 0, whole is above it.
+-- gcp_ratio_whole(part, whole), gcp_ratio_fraction(part, whole): part / whole as gcp_in_proportion() takes it; both are
+-- at least 0, whole is above it.
 CREATE OR REPLACE MACRO gcp_ratio_whole(part, whole) AS exact_units(part) // exact_units(whole);
 CREATE OR REPLACE MACRO gcp_ratio_fraction(part, whole) AS
     CAST(
@@ -16,8 +17,8 @@ CREATE OR REPLACE MACRO gcp_ratio_fraction(part, whole) AS
         AS BIGINT
     );
 
--- gcp_covered_share(covered, net, cost, is_last): the part of a line, in units of the 18th place, that commitments have covered
--- so far; all of it once nothing is left to pay.
+-- gcp_covered_share(covered, net, cost, is_last): the part of a line, in units of the 18th place, that commitments have
+-- covered so far; all of it once nothing is left to pay.
 CREATE OR REPLACE MACRO gcp_covered_share(covered, net, cost, is_last) AS
     CASE
         WHEN is_last AND net = 0 THEN CAST(1000000000000000000 AS BIGINT)

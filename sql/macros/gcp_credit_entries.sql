@@ -1,5 +1,6 @@
--- gcp_credit_kind(type): what a credit of Google Cloud is to us, by docs/sources/gcp-billing.md: the cover of a commitment (its
--- category), an offset of a commitment's fee, a lower price, or a grant, which becomes a charge of its own.
+-- gcp_credit_kind(type): what a credit of Google Cloud is to us, by docs/sources/gcp-billing.md: the cover of a
+-- commitment (its category), an offset of a commitment's fee, a lower price, or a grant, which becomes a charge of its
+-- own.
 CREATE OR REPLACE MACRO gcp_credit_kind(type) AS
     CASE type
         WHEN 'COMMITTED_USAGE_DISCOUNT' THEN 'Usage'
@@ -13,14 +14,14 @@ CREATE OR REPLACE MACRO gcp_credit_kind(type) AS
         ELSE 'grant'
     END;
 
--- gcp_commitment_key(currency, category, id, named): which commitments share their fees: those of one id, where both fees and
--- use name it, else all of a currency and category.
+-- gcp_commitment_key(currency, category, id, named): which commitments share their fees: those of one id, where both
+-- fees and use name it, else all of a currency and category.
 CREATE OR REPLACE MACRO gcp_commitment_key(currency, category, id, named) AS
     currency || '|' || CASE WHEN list_contains(named, id) THEN id ELSE '(' || category || ')' END;
 
--- gcp_credit_entries(credits, treatment, currency, named): a line's credits with their positions, kinds and commitments. On
--- usage at a commitment's price every credit is a grant, on other lines than usage and fees every one but a grant lowers
--- the price.
+-- gcp_credit_entries(credits, treatment, currency, named): a line's credits with their positions, kinds and
+-- commitments. On usage at a commitment's price every credit is a grant, on other lines than usage and fees every one
+-- but a grant lowers the price.
 CREATE OR REPLACE MACRO gcp_credit_entries(credits, treatment, currency, named) AS
     list_transform(
         coalesce(credits, []),
@@ -66,6 +67,7 @@ CREATE OR REPLACE MACRO gcp_credit_sum(entries, kinds) AS
 CREATE OR REPLACE MACRO gcp_fee_category(sku_description, credits) AS
     CASE
         WHEN regexp_matches(sku_description, 'dollar[- ]based') THEN 'Spend'
-        WHEN len(list_filter(coalesce(credits, []), lambda credit: credit.type = 'FEE_UTILIZATION_OFFSET')) > 0 THEN 'Spend'
+        WHEN len(list_filter(coalesce(credits, []), lambda credit: credit.type = 'FEE_UTILIZATION_OFFSET')) > 0
+            THEN 'Spend'
         ELSE 'Usage'
     END;

@@ -9,7 +9,7 @@ CREATE OR REPLACE MACRO gcp_gpu_model(sku_description) AS
         WHEN contains(sku_description, 'H100') THEN 'NVIDIA H100 80GB'
         WHEN contains(sku_description, 'A100') AND contains(sku_description, '80GB') THEN 'NVIDIA A100 80GB'
         WHEN contains(sku_description, 'A100') THEN 'NVIDIA A100 40GB'
-        WHEN contains(sku_description, 'RTX 6000') OR contains(sku_description, 'RTX PRO 6000') THEN 'NVIDIA RTX PRO 6000'
+        WHEN regexp_matches(sku_description, 'RTX (PRO )?6000') THEN 'NVIDIA RTX PRO 6000'
         WHEN contains(sku_description, 'V100') THEN 'NVIDIA V100 16GB'
         WHEN contains(sku_description, 'P100') THEN 'NVIDIA P100'
         WHEN contains(sku_description, 'K80') THEN 'NVIDIA K80'
@@ -25,8 +25,9 @@ CREATE OR REPLACE MACRO gcp_storage_class(sku_description) AS
 -- gcp_disk_type(sku_description): the medium of the disk that an article charges.
 CREATE OR REPLACE MACRO gcp_disk_type(sku_description) AS
     CASE
-        WHEN regexp_matches(sku_description, '\b(SSD backed|Balanced|Extreme) PD Capacity|Hyperdisk|SSD backed Local Storage')
-            THEN 'SSD'
+        WHEN regexp_matches(
+            sku_description, '\b(SSD backed|Balanced|Extreme) PD Capacity|Hyperdisk|SSD backed Local Storage'
+        ) THEN 'SSD'
         WHEN contains(sku_description, 'Storage PD Capacity') THEN 'HDD'
     END;
 
@@ -39,8 +40,8 @@ CREATE OR REPLACE MACRO gcp_operating_system(sku_description) AS
         ''
     );
 
--- gcp_sku_price_details(...): FOCUS SkuPriceDetails of an article: JSON text, keys in byte order, only what is known; NULL
--- when nothing is. Numbers stand bare: cores, GPUs, gigabytes of memory (the label counts megabytes).
+-- gcp_sku_price_details(...): FOCUS SkuPriceDetails of an article: JSON text, keys in byte order, only what is known;
+-- NULL when nothing is. Numbers stand bare: cores, GPUs, gigabytes of memory (the label counts megabytes).
 CREATE OR REPLACE MACRO gcp_sku_price_details(
     core_count, disk_type, gpu_count, instance_series, instance_type, memory_megabytes, memory_gib, operating_system,
     storage_class
@@ -64,7 +65,8 @@ CREATE OR REPLACE MACRO gcp_sku_price_details(
         ''
     ) || '}';
 
--- gcp_unit_price(price, quantity): the price of one unit of a price for several; NULL below zero and for fractions of a unit.
+-- gcp_unit_price(price, quantity): the price of one unit of a price for several; NULL below zero and for fractions of a
+-- unit.
 CREATE OR REPLACE MACRO gcp_unit_price(price, quantity) AS
     CASE
         WHEN price IS NULL OR price < 0 THEN NULL

@@ -20,10 +20,10 @@ CREATE OR REPLACE MACRO gcp_tag_entries(entries, prefix) AS
         lambda entry: {'key': prefix || entry.key, 'rank': 0, 'value': coalesce(entry.value, '')}
     );
 
--- gcp_tags_json(tag_set): a gcp_tag_set() as FOCUS Tags: one flat object, keys in byte order. The resource's labels have no
--- prefix, so that rules read them as other clouds' tags. Labels of the project have project:, resource manager tags tag:
--- (and their namespace), ancestors of the project ancestor:, system labels system: unless their key names Google's service.
--- NULL without any.
+-- gcp_tags_json(tag_set): a gcp_tag_set() as FOCUS Tags: one flat object, keys in byte order. The resource's labels
+-- have no prefix, so that rules read them as other clouds' tags. Labels of the project have project:, resource manager
+-- tags tag: (and their namespace), ancestors of the project ancestor:, system labels system: unless their key names
+-- Google's service. NULL without any.
 CREATE OR REPLACE MACRO gcp_tags_json(tag_set) AS (
     SELECT
         CASE WHEN len(entries) > 0 THEN aws_cur_json_object(entries) END

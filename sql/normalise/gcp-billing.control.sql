@@ -1,6 +1,7 @@
 -- Grain: one row for each currency of Google Cloud's billing export.
--- Purpose: what its charges must add up to, from the delivered columns alone (docs/sources/gcp-billing.md): nothing here reads
--- the normalisation, so that a fault in it shows as a difference. Billed and effective cost both come to cost and credits.
+-- Purpose: what its charges must add up to, from the delivered columns alone (docs/sources/gcp-billing.md): nothing
+-- here reads the normalisation, so that a fault in it shows as a difference. Billed and effective cost both come to
+-- cost and credits.
 WITH lines AS (
     SELECT
         x_SourceFile AS source_file,
@@ -22,7 +23,8 @@ WITH lines AS (
         ) AS is_fee,
         cost_type = 'regular'
         AND consumption_model_description <> 'Default'
-        AND (subscription_instance_id IS NOT NULL OR consumption_model_description LIKE '%CUD%') AS is_at_commitment_price,
+        AND (subscription_instance_id IS NOT NULL OR consumption_model_description LIKE '%CUD%')
+            AS is_at_commitment_price,
         NOT coalesce(cost_type IN ('regular', 'tax', 'adjustment', 'rounding_error'), false)
         OR billing_account_id IS NULL
         OR invoice_month IS NULL

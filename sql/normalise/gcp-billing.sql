@@ -1,7 +1,8 @@
--- Grain: one row for each line of Google Cloud's billing export and part of it: commitments that cover use, credits that are
--- grants, and what of a commitment's fee went unused stand behind part 1.
--- Purpose: the delivered lines as FOCUS charges, by docs/sources/gcp-billing.md; parts 1 in delivery order, the others after
--- them. What a commitment's fee comes to for each line follows from the whole delivery, not from the slice at hand.
+-- Grain: one row for each line of Google Cloud's billing export and part of it: commitments that cover use, credits
+-- that are grants, and what of a commitment's fee went unused stand behind part 1.
+-- Purpose: the delivered lines as FOCUS charges, by docs/sources/gcp-billing.md; parts 1 in delivery order, the others
+-- after them. What a commitment's fee comes to for each line follows from the whole delivery, not from the slice at
+-- hand.
 WITH delivered_lines AS NOT MATERIALIZED (
     SELECT * FROM delivered
 ),
@@ -41,7 +42,9 @@ machine_types AS (
 ),
 
 commitment_rates AS (
-    SELECT sku_pattern, CAST(rate AS DECIMAL(38, 18)) AS rate FROM mappings.commitment_rates WHERE provider = 'Google Cloud'
+    SELECT sku_pattern, CAST(rate AS DECIMAL(38, 18)) AS rate
+    FROM mappings.commitment_rates
+    WHERE provider = 'Google Cloud'
 ),
 
 -- The lines of commitments in the whole delivery: fees, use at a commitment's price, use with a commitment's credit.
@@ -359,8 +362,8 @@ lines AS NOT MATERIALIZED (
         coalesce(price_effective_price_default, price_effective_price) AS contract_price,
         price_pricing_unit_quantity AS price_quantity,
         price_tier_start_amount AS tier_start,
-        coalesce(adjustment_info_id, adjustment_info_description, adjustment_info_type, adjustment_info_mode) IS NOT NULL
-            AS is_correction,
+        coalesce(adjustment_info_id, adjustment_info_description, adjustment_info_type, adjustment_info_mode)
+            IS NOT NULL AS is_correction,
         CASE WHEN transaction_type <> 'GOOGLE' THEN coalesce(seller_name, 'Third party') END AS seller,
         transaction_type,
         CAST(to_json(system_labels) AS VARCHAR) AS system_labels,
@@ -377,7 +380,10 @@ entered AS NOT MATERIALIZED (
             WHEN treatment IN ('commitment fee', 'commitment usage') THEN
                 gcp_commitment_key(
                     currency,
-                    CASE treatment WHEN 'commitment fee' THEN gcp_fee_category(sku_description, credits) ELSE 'Spend' END,
+                    CASE treatment
+                        WHEN 'commitment fee' THEN gcp_fee_category(sku_description, credits)
+                        ELSE 'Spend'
+                    END,
                     subscription_id,
                     named
                 )
@@ -387,8 +393,8 @@ entered AS NOT MATERIALIZED (
     CROSS JOIN paid_commitments
     WHERE
         gcp_rejection(
-            treatment, cost_type, billing_account_id, CAST(billing_period_start AS VARCHAR), currency, cost, usage_start,
-            credits
+            treatment, cost_type, billing_account_id, CAST(billing_period_start AS VARCHAR), currency, cost,
+            usage_start, credits
         ) IS NULL
 ),
 
@@ -578,7 +584,10 @@ committed AS (
                 CAST(
                     sign(unused_in_all)
                     * gcp_in_proportion(
-                        CASE WHEN is_by_offset THEN CAST(reduced_cost + fee_offset AS DECIMAL(38, 18)) ELSE reduced_cost END,
+                        CASE
+                            WHEN is_by_offset THEN CAST(reduced_cost + fee_offset AS DECIMAL(38, 18))
+                            ELSE reduced_cost
+                        END,
                         unused_whole,
                         unused_fraction
                     )
@@ -654,7 +663,8 @@ attribute_sets AS (
     )
 ),
 
--- One row for each distinct article of the bill, so that its names, machine and GPUs are looked up once, not once a line.
+-- One row for each distinct article of the bill, so that its names, machine and GPUs are looked up once, not once a
+-- line.
 articles AS (
     SELECT
         service_id,
