@@ -58,12 +58,15 @@ def look(source: GcpBillingSource, landed: Landed = NOTHING_LANDED) -> dict[str,
     newest = max((day for period in landed.looks for day in _landed_days(landed, period)), default=None)
     if newest is None:
         return _looks(_day_pins(table.ingested_days(since=_first_day(source))))
-    seen = _day_pins(table.ingested_days(since=max(_window_start(newest), _first_day(source))))
+    window = max(_window_start(newest), _first_day(source))
+    seen = _day_pins(table.ingested_days(since=window))
+    # Days of the window that landed and are gone make their period look otherwise, one without any day left too.
+    seen |= {period: {} for period in landed.looks if period not in seen and _landed_days(landed, period, since=window)}
     unknown = [period for period in seen if landed.period(period) is None]
     if unknown:
         seen |= _day_pins(table.ingested_days(since=_first_day(source, min(unknown)), periods=unknown))
     merged = {
-        period: {**(_landed_pins(landed, period) if period not in unknown else {}), **pins}
+        period: {**(_landed_pins(landed, period, before=window) if period not in unknown else {}), **pins}
         for period, pins in seen.items()
     }
     return {**landed.looks, **_looks(merged)}
@@ -86,6 +89,8 @@ def deliveries(source: GcpBillingSource, period: str | None = None, landed: Land
     by_period: dict[str, list[IngestedDay]] = {}
     for day in days:
         by_period.setdefault(day.period, []).append(day)
+    if period and landed.period(period):
+        by_period.setdefault(period, [])
     return [_table_delivery(table, month, by_period[month], landed) for month in sorted(by_period)]
 
 
@@ -158,13 +163,13 @@ def _first_day(source: GcpBillingSource, period: str | None = None) -> str:
     return (date.fromisoformat(f"{first}-01") - _BEFORE_MONTH).isoformat() if first else _EVER
 
 
-def _landed_pins(landed: Landed, period: str) -> Mapping[str, str]:
+def _landed_pins(landed: Landed, period: str, *, before: str = "9999") -> dict[str, str]:
     delivery = landed.period(period)
-    return delivery.pins if delivery else {}
+    return {name: pin for name, pin in delivery.pins.items() if name < before} if delivery else {}
 
 
-def _landed_days(landed: Landed, period: str) -> list[str]:
-    return [name.removesuffix(_PARQUET) for name in _landed_pins(landed, period)]
+def _landed_days(landed: Landed, period: str, *, since: str = "") -> list[str]:
+    return [day for name in _landed_pins(landed, period) if (day := name.removesuffix(_PARQUET)) >= since]
 
 
 def _day_pins(days: Iterable[IngestedDay]) -> dict[str, dict[str, str]]:
@@ -194,7 +199,7 @@ def _table_delivery(table: BillingTable, period: str, days: Sequence[IngestedDay
             f"{table.source.name}: days that landed are gone from the table: their rows would vanish from {period}.",
             where=table.where,
             expected=", ".join(name.removesuffix(_PARQUET) for name in gone),
-            found=", ".join(day.day for day in days),
+            found=", ".join(day.day for day in days) or "no row of the month",
             remedy="restore the partitions; where Google delivered the month anew under other days, remove the period's folder "
             "in landing, so that it is read whole",
         )

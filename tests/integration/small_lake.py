@@ -21,6 +21,7 @@ from pipelines.models.lineage import Lineage
 from pipelines.models.normalisation import normalise
 from pipelines.models.publication import publish
 from pipelines.models.pull import pull
+from tests.integration.exports import Aws, Folder
 
 PERIOD = "2026-09"
 _REPORTS = (
@@ -30,6 +31,22 @@ _REPORTS = (
     "quality.reconciliation",
     "quality.billed_to_effective",
 )
+
+
+_NEIGHBOUR = {"bill_payer_account_id": "210987654321", "line_item_usage_account_id": "000000000007"}
+
+
+def neighbour(folder: Path) -> BillSource:
+    """A source at AWS that is in order."""
+    return Aws().source("neighbour", Folder(folder))
+
+
+def neighbour_delivers(folder: Path, run: int, cost: str) -> None:
+    """Its month in two lines, of this cost together."""
+    half = str(Decimal(cost) / 2)
+    lines = [Aws().line(half, **_NEIGHBOUR), Aws().line(half, **_NEIGHBOUR)]
+    place = Folder(folder)
+    place.deliver(Aws().export(place, run, lines, ".parquet"))
 
 
 @dataclass(frozen=True)
@@ -95,6 +112,21 @@ class SmallLake:
         publication = newest_publication(Lake(self.folder))
         assert publication is not None
         return self._billed([self.folder / name for name in publication.periods[PERIOD].tables["billing.charges"]])
+
+    def refuses(self, *words: str) -> None:
+        """A night refuses ``cloud`` alone, saying these words, and changes nothing that readers see; ``neighbour`` finishes."""
+        before = self.seen()
+        night = self.night()
+        assert set(night.refused) == {"cloud"}, "only the faulty source is refused"
+        error = night.refused["cloud"]
+        for word in ("cloud", PERIOD, *words):
+            assert word in str(error)
+        assert error.remedy
+        assert self.seen() == before
+        # 3.75 of cloud and 100 of neighbour, as published before; neighbour has delivered 200 since.
+        assert self.billed() == {"USD": Decimal("103.75")}
+        assert self.built("neighbour") == {"USD": Decimal("200")}
+        assert [reason for reason in night.stale if "cloud" in reason]
 
     def _billed(self, files: list[Path]) -> dict[str, Decimal]:
         with connect() as connection:

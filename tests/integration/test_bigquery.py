@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from google.cloud.bigquery import SchemaField, Table, TimePartitioning
+from google.cloud.bigquery import SchemaField, Table
 
 from pipelines.config import GcpBillingSource
 from pipelines.lake.landing import LandedSource, newest
@@ -15,60 +14,9 @@ from pipelines.lake.paths import Lake
 from pipelines.models.pull import Pulled, pull
 from pipelines.sources.deliveries import ObjectMoved
 from pipelines.sources.gcp_billing import check, deliveries, look
+from tests.integration.billing_tables import create_table, insert_lines, texts
 from tests.integration.servers.bigquery import PROJECT, BigQueryServer
 from tests.normalise.google_bills import charges, control, credit, failed_audits, line, made, normalised
-
-_TEXT, _REPEATED = "STRING", "REPEATED"
-
-
-def _record(name: str, *members: SchemaField, mode: str = "NULLABLE") -> SchemaField:
-    return SchemaField(name, "RECORD", mode=mode, fields=members)
-
-
-def _texts(*names: str) -> list[SchemaField]:
-    return [SchemaField(name, _TEXT) for name in names]
-
-
-# The detailed table as Google documents it; amounts are doubles in real tables, prices NUMERIC.
-_DETAILED = [
-    *_texts("billing_account_id"),
-    _record("invoice", *_texts("month", "publisher_type")),
-    *_texts("cost_type"),
-    _record("service", *_texts("id", "description")),
-    _record("sku", *_texts("id", "description")),
-    SchemaField("usage_start_time", "TIMESTAMP"),
-    SchemaField("usage_end_time", "TIMESTAMP"),
-    _record(
-        "project",
-        *_texts("id", "number", "name"),
-        _record("labels", *_texts("key", "value"), mode=_REPEATED),
-        _record("ancestors", *_texts("resource_name", "display_name"), mode=_REPEATED),
-    ),
-    _record("labels", *_texts("key", "value"), mode=_REPEATED),
-    _record("location", *_texts("location", "country", "region", "zone")),
-    _record("resource", *_texts("name", "global_name")),
-    SchemaField("cost", "FLOAT64"),
-    *_texts("currency"),
-    SchemaField("currency_conversion_rate", "FLOAT64"),
-    SchemaField("cost_at_list", "NUMERIC"),
-    _record(
-        "usage",
-        SchemaField("amount", "FLOAT64"),
-        *_texts("unit"),
-        SchemaField("amount_in_pricing_units", "FLOAT64"),
-        *_texts("pricing_unit"),
-    ),
-    _record(
-        "credits",
-        *_texts("name"),
-        SchemaField("amount", "FLOAT64"),
-        *_texts("full_name", "id", "type"),
-        mode=_REPEATED,
-    ),
-    SchemaField("export_time", "TIMESTAMP"),
-    # Grows with every release of the export; nobody reads it.
-    *_texts("a_field_of_next_year"),
-]
 
 
 @pytest.fixture
@@ -79,19 +27,6 @@ def lake(tmp_path: Path) -> Lake:
 def _day(number: int, *costs: float, **fields: Any) -> list[dict[str, Any]]:
     """Lines that came on a day of September 2026."""
     return [line(cost, export_time=f"2026-09-{number:02d} 12:00:00+00", **fields) for cost in costs]
-
-
-def _create(server: BigQueryServer, lines: Sequence[dict[str, Any]], *, by: str | None = "export_time") -> Table:
-    """A billing table, partitioned by a column because the server knows only today as an ingestion day."""
-    table = Table(f"{PROJECT}.{server.dataset()}.gcp_billing_export_resource_v1_0123", schema=_DETAILED)
-    table.time_partitioning = TimePartitioning(field=by)
-    server.client().create_table(table)
-    _insert(server, table, lines)
-    return table
-
-
-def _insert(server: BigQueryServer, table: Table, lines: Sequence[dict[str, Any]]) -> None:
-    assert server.client().insert_rows_json(table, [dict(row) for row in lines]) == []
 
 
 def _source(server: BigQueryServer, table: Table, *, storage: bool = True) -> GcpBillingSource:
@@ -118,7 +53,7 @@ def test_a_billing_period_lands_as_a_file_for_each_ingestion_day(
     bigquery: BigQueryServer, lake: Lake, tmp_path: Path, storage: bool
 ) -> None:
     others = line(40, invoice={"month": "202610"}, export_time="2026-09-30 23:00:00+00")
-    table = _create(bigquery, [*_day(3, 0.1, 2.93e-8), *_day(4, 1.5, credits=[credit(-0.2, "DISCOUNT")]), others])
+    table = create_table(bigquery, [*_day(3, 0.1, 2.93e-8), *_day(4, 1.5, credits=[credit(-0.2, "DISCOUNT")]), others])
     source = _source(bigquery, table, storage=storage)
     assert sorted(look(source)) == ["2026-09", "2026-10"]
 
@@ -140,14 +75,14 @@ def test_a_billing_period_lands_as_a_file_for_each_ingestion_day(
 
 
 def test_a_table_by_ingestion_time_is_read_by_its_pseudo_column(bigquery: BigQueryServer, lake: Lake) -> None:
-    table = _create(bigquery, _day(3, 0.1), by=None)
+    table = create_table(bigquery, _day(3, 0.1), by=None)
     [delivery] = _pull(lake, _source(bigquery, table)).deliveries
     [file] = delivery.files
     assert file.pin == "1788436800000000-1"
 
 
 def test_a_night_without_changes_asks_one_question_and_reads_no_row(bigquery: BigQueryServer, lake: Lake) -> None:
-    source = _source(bigquery, _create(bigquery, _day(3, 1.0)), storage=False)
+    source = _source(bigquery, create_table(bigquery, _day(3, 1.0)), storage=False)
     _pull(lake, source)
     before = len(bigquery.requests())
     landed = LandedSource(lake, "gcp-org")
@@ -159,10 +94,10 @@ def test_a_night_without_changes_asks_one_question_and_reads_no_row(bigquery: Bi
 
 
 def test_only_the_days_that_changed_are_read_again(bigquery: BigQueryServer, lake: Lake) -> None:
-    table = _create(bigquery, [*_day(3, 1.0), *_day(4, 2.0)])
+    table = create_table(bigquery, [*_day(3, 1.0), *_day(4, 2.0)])
     source = _source(bigquery, table)
     first = _pull(lake, source).deliveries[0]
-    _insert(bigquery, table, _day(4, -2.0))
+    insert_lines(bigquery, table, _day(4, -2.0))
 
     second = _pull(lake, source).deliveries[0]
 
@@ -176,11 +111,11 @@ def test_only_the_days_that_changed_are_read_again(bigquery: BigQueryServer, lak
 
 
 def test_rows_of_a_month_that_come_late_make_it_look_otherwise(bigquery: BigQueryServer, lake: Lake) -> None:
-    table = _create(bigquery, _day(3, 1.0))
+    table = create_table(bigquery, _day(3, 1.0))
     source = _source(bigquery, table)
     _pull(lake, source)
     before = LandedSource(lake, "gcp-org").looks
-    _insert(bigquery, table, [line(5, export_time="2026-10-08 00:00:00+00")])
+    insert_lines(bigquery, table, [line(5, export_time="2026-10-08 00:00:00+00")])
     after = look(source, LandedSource(lake, "gcp-org"))
     assert (sorted(after), after["2026-09"] == before["2026-09"]) == (["2026-09"], False)
 
@@ -191,16 +126,16 @@ def test_a_month_that_never_landed_is_looked_at_whole(bigquery: BigQueryServer, 
         line(1, invoice={"month": "202608"}, export_time="2026-08-02 00:00:00+00"),
         line(2, invoice={"month": "202608"}, export_time="2026-09-20 00:00:00+00"),
     ]
-    source = _source(bigquery, _create(bigquery, [*august, *_day(25, 3.0)]))
+    source = _source(bigquery, create_table(bigquery, [*august, *_day(25, 3.0)]))
     whole = look(source)
     _pull(lake, source)
     assert look(source, LandedSource(lake, "gcp-org")) == whole
 
 
 def test_rows_that_are_added_while_a_day_is_read_are_noticed(bigquery: BigQueryServer, tmp_path: Path) -> None:
-    table = _create(bigquery, _day(3, 1.0))
+    table = create_table(bigquery, _day(3, 1.0))
     [delivery] = deliveries(_source(bigquery, table, storage=False), "2026-09")
-    _insert(bigquery, table, _day(3, 2.0))
+    insert_lines(bigquery, table, _day(3, 2.0))
     with pytest.raises(ObjectMoved) as refused:
         delivery.files[0].save(tmp_path / "day.parquet")
     assert (refused.value.expected, refused.value.found) == ("1 rows, as when the table was looked at", "2 rows")
@@ -211,7 +146,7 @@ def test_a_table_in_focus_is_normalised_as_focus(bigquery: BigQueryServer, lake:
         f"{PROJECT}.{bigquery.dataset()}.gcp_billing_export_focus_0123",
         schema=[
             SchemaField("BilledCost", "NUMERIC"),
-            *_texts("BillingCurrency", "ChargeCategory"),
+            *texts("BillingCurrency", "ChargeCategory"),
             *(
                 SchemaField(name, "TIMESTAMP")
                 for name in ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd")
@@ -225,7 +160,9 @@ def test_a_table_in_focus_is_normalised_as_focus(bigquery: BigQueryServer, lake:
         "ChargePeriodStart": "2026-09-03 07:00:00+00",
         "ChargePeriodEnd": "2026-09-03 08:00:00+00",
     }
-    _insert(bigquery, table, [{"BilledCost": "1.25", "BillingCurrency": "USD", "ChargeCategory": "Usage", **month}])
+    insert_lines(
+        bigquery, table, [{"BilledCost": "1.25", "BillingCurrency": "USD", "ChargeCategory": "Usage", **month}]
+    )
 
     [delivery] = _pull(lake, _source(bigquery, table)).deliveries
 
@@ -234,7 +171,7 @@ def test_a_table_in_focus_is_normalised_as_focus(bigquery: BigQueryServer, lake:
 
 
 def test_the_trial_of_a_source_says_what_it_can_do(bigquery: BigQueryServer) -> None:
-    table = _create(bigquery, _day(3, 1.0))
+    table = create_table(bigquery, _day(3, 1.0))
     assert [(finding.state, finding.detail) for finding in check(_source(bigquery, table))] == [
         ("works", "the detailed export, 16 columns to read"),
         ("works", "1 billing periods, the newest 2026-09"),

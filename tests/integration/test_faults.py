@@ -20,9 +20,7 @@ import yaml
 
 from tests.integration.exports import Aws, Azure, Bucket, Container, Export, Focus, Folder, Google, Line, Place, Vendor
 from tests.integration.servers.processes import REPOSITORY
-from tests.integration.small_lake import PERIOD, SmallLake
-
-NEIGHBOUR = {"bill_payer_account_id": "210987654321", "line_item_usage_account_id": "000000000007"}
+from tests.integration.small_lake import PERIOD, SmallLake, neighbour, neighbour_delivers
 
 
 @dataclass
@@ -64,20 +62,6 @@ class Scene:
 
         self.place.before_each_read(monkeypatch, name, replace)
 
-    def refused(self, *words: str) -> None:
-        """A night refuses ``cloud`` alone, says so, and changes nothing that readers see."""
-        before = self.lake.seen()
-        night = self.lake.night()
-        assert set(night.refused) == {"cloud"}
-        error = night.refused["cloud"]
-        for word in ("cloud", PERIOD, *words):
-            assert word in str(error)
-        assert error.remedy
-        assert self.lake.seen() == before
-        assert self.lake.billed() == {"USD": Decimal("103.75")}
-        assert self.lake.built("neighbour") == {"USD": Decimal("200")}
-        assert [reason for reason in night.stale if "cloud" in reason]
-
     def published(self) -> dict[str, Decimal]:
         """A night takes both deliveries; returns what readers see billed."""
         night = self.lake.night()
@@ -95,13 +79,7 @@ def _place(kind: str, folder: Path, request: pytest.FixtureRequest) -> Place:
 
 
 def _small_lake(folder: Path, vendor: Vendor, place: Place, neighbours: Path) -> SmallLake:
-    return SmallLake(folder, (vendor.source("cloud", place), Aws().source("neighbour", Folder(neighbours))))
-
-
-def _neighbour_delivers(folder: Path, run: int, cost: str) -> None:
-    place = Folder(folder)
-    half = str(Decimal(cost) / 2)
-    place.deliver(Aws().export(place, run, [Aws().line(half, **NEIGHBOUR), Aws().line(half, **NEIGHBOUR)], ".parquet"))
+    return SmallLake(folder, (vendor.source("cloud", place), neighbour(neighbours)))
 
 
 VENDORS = {
@@ -127,7 +105,7 @@ def published_lakes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Vendo
             folder = tmp_path_factory.mktemp("published")
             place = Folder(folder / "cloud")
             place.deliver(vendor.export(place, 1, [vendor.line("1.5"), vendor.line("2.25")], ".parquet"))
-            _neighbour_delivers(folder / "neighbour", 1, "100")
+            neighbour_delivers(folder / "neighbour", 1, "100")
             lake = _small_lake(folder / "lake", vendor, place, folder / "neighbour")
             night = lake.night()
             assert (night.refused, night.stale) == ({}, ())
@@ -144,7 +122,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path, published_lakes: Calla
     place = _place(kind, tmp_path / "cloud", request)
     shutil.copytree(published_lakes(vendor) / "lake", tmp_path / "lake", symlinks=True)
     place.deliver(vendor.export(place, 1, [vendor.line("1.5"), vendor.line("2.25")], ".parquet"))
-    _neighbour_delivers(tmp_path / "neighbour", 2, "200")
+    neighbour_delivers(tmp_path / "neighbour", 2, "200")
     return Scene(vendor, place, _small_lake(tmp_path / "lake", vendor, place, tmp_path / "neighbour"))
 
 
@@ -171,7 +149,7 @@ def test_half_of_a_period(scene: Scene, packed: bool) -> None:
     missing = list(export.files)[1]
     del export.files[missing]
     scene.place.deliver(export)
-    scene.refused(missing)
+    scene.lake.refuses(missing)
 
 
 @of_every_vendor
@@ -180,7 +158,7 @@ def test_a_truncated_gzip_file(scene: Scene) -> None:
     name = list(export.files)[1]
     export.files[name] = export.files[name][:-20]
     scene.replace(export)
-    scene.refused(Path(name).name)
+    scene.lake.refuses(Path(name).name)
 
 
 @of_every_vendor
@@ -189,7 +167,7 @@ def test_a_truncated_parquet_file(scene: Scene) -> None:
     name = list(export.files)[1]
     export.files[name] = export.files[name][:-20]
     scene.replace(export)
-    scene.refused(Path(name).name)
+    scene.lake.refuses(Path(name).name)
 
 
 @at_every_cloud
@@ -198,7 +176,7 @@ def test_a_file_that_is_replaced_at_every_attempt_to_read_it(scene: Scene, monke
     name = list(export.files)[1]
     scene.replace(export)
     scene.replaced_before_it_is_read(monkeypatch, name, [b"x" * length for length in range(100, 120)])
-    scene.refused(Path(name).name)
+    scene.lake.refuses(Path(name).name)
 
 
 @with_a_manifest
@@ -217,7 +195,7 @@ def test_a_manifest_that_leads_up_and_out(scene: Scene) -> None:
     export = scene.export()
     scene.vendor.name_in_manifest(export, "../other/part-0.parquet")
     scene.place.deliver(export)
-    scene.refused("../other/part-0.parquet", "anifest")
+    scene.lake.refuses("../other/part-0.parquet", "anifest")
 
 
 @with_a_manifest
@@ -225,7 +203,7 @@ def test_a_manifest_that_names_another_bucket_or_container(scene: Scene) -> None
     export = scene.export()
     scene.vendor.name_in_manifest(export, scene.vendor.elsewhere)
     scene.place.deliver(export)
-    scene.refused("elsewhere", "anifest")
+    scene.lake.refuses("elsewhere", "anifest")
 
 
 @with_a_manifest
@@ -234,7 +212,7 @@ def test_a_manifest_that_names_an_object_elsewhere_in_the_same_place(scene: Scen
     scene.place.put("private/part-0.parquet", next(iter(export.files.values())))
     scene.vendor.name_in_manifest(export, scene.vendor.address(scene.place, "private/part-0.parquet"))
     scene.place.deliver(export)
-    scene.refused("private/part-0.parquet", "anifest")
+    scene.lake.refuses("private/part-0.parquet", "anifest")
 
 
 @pytest.mark.parametrize("scene", [name for name in VENDORS if name.startswith("Azure")], indirect=True)
@@ -245,7 +223,7 @@ def test_a_wrong_row_count(scene: Scene, suffix: str) -> None:
     export.manifest["blobs"][1]["dataRowCount"] = 3
     export.manifest["dataRowCount"] = 4
     scene.place.deliver(export)
-    scene.refused("part-1", "3 rows", "2 rows")
+    scene.lake.refuses("part-1", "3 rows", "2 rows")
 
 
 @of_every_vendor
@@ -263,7 +241,7 @@ def test_a_column_that_is_gone(scene: Scene, packed: bool) -> None:
     lines = [{name: value for name, value in line.items() if name != gone} for line in scene.lines()]
     scene.replace(scene.export(lines, scene.vendor.packed if packed else ".parquet"))
     # Newline-delimited JSON has no columns: there a line without a cost is rejected, as such.
-    scene.refused(*([] if packed and isinstance(scene.vendor, Google) else [scene.vendor.missing]), "part-")
+    scene.lake.refuses(*([] if packed and isinstance(scene.vendor, Google) else [scene.vendor.missing]), "part-")
 
 
 @of_every_vendor
@@ -271,7 +249,7 @@ def test_a_column_whose_type_changed(scene: Scene) -> None:
     """Parquet tells types: a cost that is true or false is none."""
     export = scene.export([{**line, scene.vendor.cost: True} for line in scene.lines()])
     scene.replace(export)
-    scene.refused(scene.vendor.cost, "BOOLEAN", "part-")
+    scene.lake.refuses(scene.vendor.cost, "BOOLEAN", "part-")
 
 
 @of_every_vendor
@@ -280,7 +258,7 @@ def test_a_cost_that_is_no_number_any_more(scene: Scene) -> None:
     lines = scene.lines()
     lines[2] = {**lines[2], scene.vendor.cost: "4,00 USD"}
     scene.replace(scene.export(lines, scene.vendor.packed))
-    scene.refused(scene.vendor.cost, "4,00 USD", "part-1", "row 2")
+    scene.lake.refuses(scene.vendor.cost, "4,00 USD", "part-1", "row 2")
 
 
 @of_every_vendor
@@ -297,7 +275,7 @@ def test_a_currency_that_changes_within_the_month_is_kept_apart(scene: Scene) ->
 @pytest.mark.parametrize("packed", [False, True], ids=["Parquet", "text"])
 def test_an_empty_delivery(scene: Scene, packed: bool) -> None:
     scene.replace(scene.export([], scene.vendor.packed if packed else ".parquet"))
-    scene.refused()
+    scene.lake.refuses()
 
 
 @of_every_vendor
