@@ -17,12 +17,14 @@ from tests.test_cli import REPOSITORY, Answer, CommandLine, apportion, line
 __all__ = ["apportion"]
 
 
-def deliver(apportion: CommandLine, source: str, period: str, execution: str, cost: str) -> None:
+def deliver(
+    apportion: CommandLine, source: str, period: str, execution: str, cost: str, line_type: str = "Usage"
+) -> None:
     """An execution of a source's export with one line of a billing period."""
     folder = apportion.configuration.parent / source
     data = folder / "data" / f"BILLING_PERIOD={period}" / execution
     data.mkdir(parents=True)
-    write_cur2(data / "1.parquet", [line("Usage", cost, **of_period(source, period))])
+    write_cur2(data / "1.parquet", [line(line_type, cost, **of_period(source, period))])
     manifest = folder / "metadata" / f"BILLING_PERIOD={period}" / execution / f"{source}-Manifest.json"
     manifest.parent.mkdir(parents=True)
     key = f"s3://bucket/{source}/data/BILLING_PERIOD={period}/{execution}/1.parquet"
@@ -104,6 +106,20 @@ def test_a_source_that_cannot_be_looked_at_holds_up_no_other(night: CommandLine)
     assert "error: globex can't be looked at" in answer.output
     # 1.50 of aws, and the 2 that landed of globex before
     assert billed(night) == "billing_period,billed\n2026-10,3.5\n"
+
+
+def test_what_a_night_refused_is_told_every_night_until_it_is_mended(night: CommandLine) -> None:
+    assert night("run").exit_code == 0
+    deliver(night, "aws", "2026-10", "2026-10-15T06:00:00.000Z-2", "1.50", "SomethingNew")
+
+    assert [night("run").exit_code for _ in range(2)] == [3, 3]
+    # 1.25 of aws and 2 of globex, as before
+    assert billed(night) == "billing_period,billed\n2026-10,3.25\n"
+
+    deliver(night, "aws", "2026-10", "2026-10-15T07:00:00.000Z-3", "1.50")
+    assert night("run").exit_code == 0
+    assert billed(night) == "billing_period,billed\n2026-10,3.5\n"
+    assert night("run").output.startswith("nothing changed: ")
 
 
 def test_a_quiet_night_imports_nothing_that_it_does_not_need(night: CommandLine) -> None:

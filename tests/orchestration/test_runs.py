@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from pipelines.lake.paths import Lake
-from pipelines.orchestration.runs import hold_run, mark_dead_runs
+from pipelines.orchestration.runs import any_abandoned, hold_run, mark_dead_runs, release_run
 
 HOLD = """
 import sys
@@ -111,3 +111,23 @@ def test_runs_that_hold_no_lock_are_somebody_elses(lake: Lake) -> None:
 
         assert mark_dead_runs(instance, lake) == []
         assert status(instance, run_id) == "STARTED"
+
+
+def test_a_run_that_was_given_up_leaves_nothing_to_look_after(lake: Lake) -> None:
+    hold_run(lake, "1")
+    assert not any_abandoned(lake)
+
+    release_run(lake, "1")
+
+    assert not any_abandoned(lake)
+    assert list(lake.locks.iterdir()) == []
+
+
+def test_a_killed_process_leaves_something_to_look_after_until_it_is_marked(lake: Lake) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        end(process_holding(lake, started_run(instance)))
+        assert any_abandoned(lake)
+
+        mark_dead_runs(instance, lake)
+
+        assert not any_abandoned(lake)
