@@ -773,7 +773,7 @@ measured AS (
         ),
         CASE
             WHEN is_priced THEN gcp_share_of(pricing_amount, share_before, share_through)
-            WHEN part_treatment = 'commitment unused' AND commitment_category = 'Spend' THEN unused_cost
+            WHEN part_treatment = 'commitment unused' THEN unused_cost
         END AS pricing_quantity,
         CASE WHEN part_treatment = 'commitment unused' THEN currency ELSE articles.price_unit END AS quantity_unit,
         CASE
@@ -785,8 +785,17 @@ measured AS (
         CASE
             WHEN commitment_category = 'Spend' AND charge_category = 'Purchase' THEN billed_cost
             WHEN commitment_category = 'Spend' THEN effective_cost
-            WHEN commitment_category = 'Usage' AND commitment_status IS DISTINCT FROM 'Unused'
-                THEN gcp_share_of(pricing_amount, share_before, share_through)
+            -- As much of what was bought as of its fee.
+            WHEN part_treatment = 'commitment unused' THEN
+                CASE
+                    WHEN unused_cost BETWEEN 0 AND net_cost AND net_cost > 0 THEN
+                        gcp_in_proportion(
+                            pricing_amount,
+                            gcp_ratio_whole(unused_cost, net_cost),
+                            gcp_ratio_fraction(unused_cost, net_cost)
+                        )
+                END
+            WHEN commitment_category = 'Usage' THEN gcp_share_of(pricing_amount, share_before, share_through)
         END AS commitment_quantity
     FROM described
     JOIN articles

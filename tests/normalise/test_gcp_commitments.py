@@ -188,6 +188,24 @@ def test_a_commitment_that_nobody_used_is_unused_whole(tmp_path: Path) -> None:
     assert failed_audits(connection) == {}
 
 
+def test_quantities_of_a_commitment_are_money_or_what_was_bought(tmp_path: Path) -> None:
+    def bought(cost: str, amount: int, description: str) -> dict[str, Any]:
+        hours = {"amount": 3600 * amount, "unit": "seconds", "amount_in_pricing_units": amount, "pricing_unit": "hour"}
+        return fee(cost, description, None, usage=hours)
+
+    lines = [bought("2", 8, "Commitment v1: N2 Cpu in Americas for 1 Year"), bought("0.72", 1, FLEXIBLE_FEE)]
+    connection = normalised(tmp_path, [write_parquet(tmp_path / "a.parquet", lines)])
+    # Nobody used either: 8 hours, and 0.72 dollars.
+    columns = "CommitmentDiscountQuantity, CommitmentDiscountUnit, PricingQuantity, PricingUnit"
+    assert charges(connection, columns) == [
+        (1, 1, "8", "Hours", "8", "Hours"),
+        (1, 2, "8", "Hours", "2", "USD"),
+        (2, 1, "0.72", "USD", "1", "Hours"),
+        (2, 2, "0.72", "USD", "0.72", "USD"),
+    ]
+    assert failed_audits(connection) == {}
+
+
 def test_a_commitments_credit_without_a_fee_in_the_delivery_lowers_the_price(tmp_path: Path) -> None:
     lines = [line(3, credits=[credit(-2, "COMMITTED_USAGE_DISCOUNT", id="elsewhere")])]
     connection = normalised(tmp_path, [write_parquet(tmp_path / "a.parquet", lines)])
