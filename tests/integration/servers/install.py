@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -57,7 +56,7 @@ class Environment:
         self.folder.mkdir(parents=True)
         try:
             self.make(self)
-        except CannotBeHad as reason:
+        except (CannotBeHad, OSError) as reason:
             self._reason.write_text(str(reason))
             return
         self._reason.unlink(missing_ok=True)
@@ -70,7 +69,7 @@ class Environment:
                 raise CannotBeHad(f"{Path(command[0]).name} failed, see {self.log.relative_to(REPOSITORY)}")
 
     def _hash(self) -> str:
-        return hashlib.sha256(b"\n".join(file.read_bytes() for file in (*self.fixed_by, Path(__file__)))).hexdigest()
+        return hashlib.sha256(b"\n".join(file.read_bytes() for file in self.fixed_by)).hexdigest()
 
     @property
     def _stamp(self) -> Path:
@@ -94,7 +93,7 @@ def _azurite(environment: Environment) -> None:
 
 def _bqemulator(environment: Environment) -> None:
     # Before Python 3.12 its dependencies are another set of wheels than after; the lock has both.
-    venv.create(environment.folder, with_pip=True, symlinks=True)
+    environment.run([sys.executable, "-m", "venv", environment.folder])
     python = environment.folder / "bin" / "python"
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries=1"]
     environment.run([*pip, "--require-hashes", "--requirement", *environment.fixed_by])
