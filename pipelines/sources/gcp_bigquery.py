@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,10 +137,11 @@ class BillingTable:
         ``periods`` are the only ones asked for; without any, all are. One query over two or three columns.
         """
         months = ", ".join(f"'{period.replace('-', '')}'" for period in sorted(periods))
+        column, kind = self._ingested
         sql = (
-            f"SELECT FORMAT_TIMESTAMP('%Y-%m-%d', {self._ingested}) AS day, {self._month} AS month, "
+            f"SELECT FORMAT_{kind}('%Y-%m-%d', {column}) AS day, {self._month} AS month, "
             f"{self._marker} AS marker, COUNT(*) AS row_count FROM `{self.name}` "
-            f"WHERE {self._ingested} >= TIMESTAMP('{since}')"
+            f"WHERE {self._ingested_from(date.fromisoformat(since))}"
             + (f" AND {self._month} IN ({months})" if months else "")
             + " GROUP BY day, month ORDER BY day, month"
         )
@@ -218,12 +220,23 @@ class BillingTable:
             return self._client.get_table(self.name, retry=_RETRY, timeout=_PATIENCE_SECONDS)
 
     @cached_property
-    def _ingested(self) -> str:
-        """SQL: when a row was ingested. Only of a table that has no partitions is it a column of its own."""
+    def _ingested(self) -> tuple[str, str]:
+        """SQL: when a row was ingested, and the type of it. Only of a table without partitions is it no partition's name."""
         partitioning = self._table.time_partitioning
-        if partitioning is None:
-            return self._export_time or "TIMESTAMP(BillingPeriodStart)"
-        return f"TIMESTAMP({partitioning.field})" if partitioning.field else "_PARTITIONTIME"
+        if partitioning is not None and partitioning.field is None:
+            return "_PARTITIONTIME", "TIMESTAMP"
+        column = partitioning.field if partitioning else self._export_time or "BillingPeriodStart"
+        types = {described.name: described.field_type for described in self._table.schema}
+        return column, types[column]
+
+    def _ingested_from(self, day: date) -> str:
+        """SQL: the partitions from a day on. The column stands bare, because else BigQuery reads every partition."""
+        column, kind = self._ingested
+        return f"{column} >= {kind} '{day}'" if kind == "DATE" else f"{column} >= {kind} '{day} 00:00:00'"
+
+    def _ingested_before(self, day: date) -> str:
+        """SQL: the partitions before a day."""
+        return self._ingested_from(day).replace(" >= ", " < ")
 
     @cached_property
     def _export_time(self) -> str | None:
@@ -242,9 +255,12 @@ class BillingTable:
         return "CONCAT(CAST(UNIX_MICROS(MAX(ChargePeriodEnd)) AS STRING), '_', CAST(SUM(CAST(BilledCost AS NUMERIC)) AS STRING))"
 
     def _rows_of(self, day: IngestedDay) -> str:
-        next_day = f"TIMESTAMP_ADD(TIMESTAMP('{day.day}'), INTERVAL 1 DAY)"
+        first = date.fromisoformat(day.day)
         month = day.period.replace("-", "")
-        return f"{self._ingested} >= TIMESTAMP('{day.day}') AND {self._ingested} < {next_day} AND {self._month} = '{month}'"
+        return (
+            f"{self._ingested_from(first)} AND {self._ingested_before(first + timedelta(days=1))} "
+            f"AND {self._month} = '{month}'"
+        )
 
     def _planned_query(self, day: IngestedDay) -> PlannedRead:
         listed = ", ".join(f"`{column}`" for column in self.read_columns)

@@ -51,12 +51,12 @@ def test_every_query_names_its_partitions_and_none_is_distinct(
     assert asked == [
         "SELECT FORMAT_TIMESTAMP('%Y-%m-%d', _PARTITIONTIME) AS day, invoice.month AS month, "
         "CAST(UNIX_MICROS(MAX(export_time)) AS STRING) AS marker, COUNT(*) AS row_count FROM `acme.billing.export` "
-        "WHERE _PARTITIONTIME >= TIMESTAMP('2026-08-27') AND invoice.month IN ('202609') "
+        "WHERE _PARTITIONTIME >= TIMESTAMP '2026-08-27 00:00:00' AND invoice.month IN ('202609') "
         "GROUP BY day, month ORDER BY day, month",
         # export_time and what we don't know are not read.
         "SELECT `billing_account_id`, `invoice`, `cost_type`, `service`, `sku`, `usage_start_time`, `usage_end_time`, "
-        "`cost`, `currency`, `credits` FROM `acme.billing.export` WHERE _PARTITIONTIME >= TIMESTAMP('2026-09-03') "
-        "AND _PARTITIONTIME < TIMESTAMP_ADD(TIMESTAMP('2026-09-03'), INTERVAL 1 DAY) AND invoice.month = '202609'",
+        "`cost`, `currency`, `credits` FROM `acme.billing.export` WHERE _PARTITIONTIME >= TIMESTAMP '2026-09-03 00:00:00' "
+        "AND _PARTITIONTIME < TIMESTAMP '2026-09-04 00:00:00' AND invoice.month = '202609'",
     ]
 
 
