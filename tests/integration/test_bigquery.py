@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipelines.sources.deliveries import ObjectMoved
 from pipelines.sources.gcp_billing import check, deliveries, look
 from tests.integration.billing_tables import create_table, insert_lines, texts
 from tests.integration.servers.bigquery import PROJECT, BigQueryServer
+from tests.normalise import focus_files
 from tests.normalise.google_bills import charges, control, credit, failed_audits, line, made, normalised
 
 
@@ -141,33 +143,34 @@ def test_rows_that_are_added_while_a_day_is_read_are_noticed(bigquery: BigQueryS
     assert (refused.value.expected, refused.value.found) == ("1 rows, as when the table was looked at", "2 rows")
 
 
-def test_a_table_in_focus_is_normalised_as_focus(bigquery: BigQueryServer, lake: Lake) -> None:
+def test_a_table_in_focus_is_normalised_as_focus(bigquery: BigQueryServer, lake: Lake, tmp_path: Path) -> None:
+    # Google's months begin at midnight in Los Angeles.
+    charge = {
+        **focus_files.row(ProviderName="Google Cloud", PublisherName="Google Cloud", InvoiceIssuerName="Google Cloud"),
+        "BillingPeriodStart": "2026-09-01 07:00:00+00",
+        "BillingPeriodEnd": "2026-10-01 07:00:00+00",
+    }
+    times = [name for name in charge if name.endswith(("Start", "End"))]
+    costs = [name for name in charge if name.endswith("Cost")]
     table = Table(
         f"{PROJECT}.{bigquery.dataset()}.gcp_billing_export_focus_0123",
         schema=[
-            SchemaField("BilledCost", "NUMERIC"),
-            *texts("BillingCurrency", "ChargeCategory"),
-            *(
-                SchemaField(name, "TIMESTAMP")
-                for name in ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd")
-            ),
+            *(SchemaField(name, "NUMERIC") for name in costs),
+            *(SchemaField(name, "TIMESTAMP") for name in times),
+            *texts(*(name for name in charge if name not in (*times, *costs))),
+            SchemaField("Tags", "RECORD", mode="REPEATED", fields=texts("key", "value")),
         ],
     )
     bigquery.client().create_table(table)
-    month = {
-        "BillingPeriodStart": "2026-09-01 07:00:00+00",
-        "BillingPeriodEnd": "2026-10-01 07:00:00+00",
-        "ChargePeriodStart": "2026-09-03 07:00:00+00",
-        "ChargePeriodEnd": "2026-09-03 08:00:00+00",
-    }
-    insert_lines(
-        bigquery, table, [{"BilledCost": "1.25", "BillingCurrency": "USD", "ChargeCategory": "Usage", **month}]
-    )
+    insert_lines(bigquery, table, [{**charge, "Tags": [{"key": "team", "value": "search"}]}])
 
     [delivery] = _pull(lake, _source(bigquery, table)).deliveries
 
     assert delivery.details["mapping"] == "focus"
     assert [file.name for file in delivery.files] == ["2026-09-01.parquet"]
+    connection = focus_files.normalised(tmp_path / "staged", _files(lake, "2026-09"))
+    found = connection.sql("SELECT CAST(BilledCost AS VARCHAR), Tags, BillingPeriodStart FROM staged").fetchall()
+    assert found == [("2.000000000000000000", '{"team":"search"}', datetime(2026, 9, 1))]
 
 
 def test_the_trial_of_a_source_says_what_it_can_do(bigquery: BigQueryServer) -> None:
