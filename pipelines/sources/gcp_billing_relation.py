@@ -66,6 +66,15 @@ class _GcpBilling:
         source = _leaves(delivered).get(_field_of(column))
         if source is None:
             return f"CAST(NULL AS {self.columns[column]})"
+        if column == "usage_amount":
+            # 36 TiB for a day are 10^20 byte-seconds; the amount in pricing units, which is what costs, says the same.
+            return decimal_expression(
+                source,
+                lambda source, what: (
+                    f"CASE WHEN abs(TRY_CAST({source.name} AS DOUBLE)) >= 1e20 THEN NULL "
+                    f"ELSE {unreadable(source, what)} END"
+                ),
+            )
         if column in DECIMALS:
             return decimal_expression(source, unreadable)
         if column in TIMESTAMPS:

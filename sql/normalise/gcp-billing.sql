@@ -126,6 +126,7 @@ fees AS MATERIALIZED (
     WHERE treatment = 'commitment fee'
 ),
 
+-- Each credit by which a commitment covers use.
 covers AS MATERIALIZED (
     SELECT
         entry.key,
@@ -372,6 +373,7 @@ lines AS NOT MATERIALIZED (
     FROM delivered_lines
 ),
 
+-- Lines that can become charges, with what each of their credits is and which commitment they are of.
 entered AS NOT MATERIALIZED (
     SELECT
         *,
@@ -439,6 +441,7 @@ netted AS NOT MATERIALIZED (
     FROM accepted
 ),
 
+-- What commitments cover of a line, one behind the other, as shares of its quantities and list cost.
 covered AS NOT MATERIALIZED (
     SELECT
         *,
@@ -473,6 +476,7 @@ covered AS NOT MATERIALIZED (
     FROM netted
 ),
 
+-- Part 1 is what is left of the line, or, where commitments cover it whole, the first of them.
 first_parts AS NOT MATERIALIZED (
     SELECT
         *,
@@ -494,6 +498,7 @@ first_parts AS NOT MATERIALIZED (
     FROM covered
 ),
 
+-- Covers and grants by the position of their credit; for every fee what of it may have gone unused and be left over.
 further_parts AS NOT MATERIALIZED (
     SELECT
         * EXCLUDE (further),
@@ -778,7 +783,13 @@ measured AS (
         CASE WHEN part_treatment = 'commitment unused' THEN currency ELSE articles.price_unit END AS quantity_unit,
         CASE
             WHEN charge_category = 'Usage' AND commitment_status IS DISTINCT FROM 'Unused'
-                THEN gcp_share_of(usage_amount, share_before, share_through)
+                THEN
+                    gcp_share_of(
+                        -- A few days of a large bucket are more byte-seconds than a column can add up.
+                        CASE WHEN described.usage_unit = 'byte-seconds' THEN pricing_amount ELSE usage_amount END,
+                        share_before,
+                        share_through
+                    )
         END AS consumed_quantity,
         CASE WHEN is_priced THEN gcp_unit_price(list_price, price_quantity) END AS list_unit_price,
         CASE WHEN is_priced THEN gcp_unit_price(contract_price, price_quantity) END AS contracted_unit_price,
@@ -851,7 +862,9 @@ SELECT
     END AS CommitmentDiscountUnit,
     CAST(NULL AS VARCHAR) AS CommitmentProgramEligibilityDetails,
     consumed_quantity AS ConsumedQuantity,
-    CASE WHEN consumed_quantity IS NOT NULL THEN consumed_unit END AS ConsumedUnit,
+    CASE WHEN consumed_quantity IS NOT NULL THEN
+        CASE WHEN usage_unit = 'byte-seconds' THEN price_unit ELSE consumed_unit END
+    END AS ConsumedUnit,
     CAST(NULL AS VARCHAR) AS ContractApplied,
     contracted_cost AS ContractedCost,
     contracted_unit_price AS ContractedUnitPrice,

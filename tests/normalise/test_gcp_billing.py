@@ -99,6 +99,22 @@ def test_the_sum_of_billed_cost_is_the_sum_of_cost_and_credits(tmp_path: Path) -
     assert rows(connection, "SELECT sum(BilledCost), sum(EffectiveCost) FROM staged") == [("-1.1499989707",) * 2]
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "json"])
+def test_a_day_of_a_very_large_bucket_is_counted_in_its_pricing_unit(tmp_path: Path, suffix: str) -> None:
+    # 40 PiB for a day: 40 * 2^50 * 86,400 byte-seconds are 3.9 * 10^21; of a month of 730 hours it is 1/30.4167 of 41,943,040 GiB.
+    stored = {
+        "amount": 40 * 2**50 * 86_400,
+        "unit": "byte-seconds",
+        "amount_in_pricing_units": 1378949.26,
+        "pricing_unit": "gibibyte month",
+    }
+    file = _write(tmp_path, f"a.{suffix}", [line(27578.99, usage=stored)])
+    connection = normalised(tmp_path / "staged", [file])
+    assert rows(
+        connection, "SELECT ConsumedQuantity, ConsumedUnit, PricingQuantity, PricingUnit, BilledCost FROM staged"
+    ) == [("1378949.26", "GiB-Months", "1378949.26", "GiB-Months", "27578.99")]
+
+
 def test_a_line_of_a_machine_says_which_and_what_it_is_made_of(tmp_path: Path) -> None:
     machine = {
         "sku": {"id": "2390-DCAF-DA38", "description": "Nvidia Tesla A100 GPU running in Americas"},
