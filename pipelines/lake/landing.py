@@ -252,10 +252,11 @@ def _refuse_other_bytes(target: Path, delivery: Delivery, scratch: Path) -> None
 
 
 def _write_signature(target: Path, delivery: Delivery) -> None:
+    """Keep what the same bytes are pinned by now."""
     record = json.loads((target / _RECORD).read_text(encoding="utf-8"))
-    write_durably(
-        target / _RECORD, json.dumps({**record, "signature": delivery.signature}, indent=1, ensure_ascii=False)
-    )
+    files = [{**landed, "pin": file.pin} for landed, file in zip(record["files"], delivery.files, strict=True)]
+    record = {**record, "signature": delivery.signature, "files": files}
+    write_durably(target / _RECORD, json.dumps(record, indent=1, ensure_ascii=False))
 
 
 def _point_to(folder: Path, version: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pipelines.config import FocusSource, Settings
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
 from pipelines.lake.landing import LandedSource, land, note_look
+from pipelines.lake.paths import Lake
 from pipelines.lake.tables import ensure_table, relation_sql, table_files
 from pipelines.models.contracts import contracts
 from pipelines.models.lineage import Lineage
@@ -248,3 +250,18 @@ def test_a_delivery_becomes_charges_and_the_next_look_reads_nothing(
     ]
     _reading_fails(monkeypatch)
     assert focus.look(source, LandedSource(lineage.lake, source.name)) == looks
+
+
+def test_a_file_that_was_only_touched_is_known_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, lake = _source(folder), Lake(tmp_path / "lake")
+    for touched in (1_780_000_000, 1_790_000_000):
+        os.utime(folder / "2026-08.csv", (touched, touched))
+        looks = focus.look(source, LandedSource(lake, source.name))
+        for delivery in focus.deliveries(source, landed=LandedSource(lake, source.name)):
+            land(lake, delivery)
+            note_look(lake, source.name, delivery.period, looks[delivery.period])
+    _reading_fails(monkeypatch)
+
+    assert focus.look(source, LandedSource(lake, source.name)) == looks
