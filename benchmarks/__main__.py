@@ -90,7 +90,7 @@ def _alternate(title: str, steps: Mapping[str, Callable[[], Measured]], runs: in
 def _tell(title: str, what: str, measured: Measured) -> None:
     print(
         f"{title}: {what}: {measured.seconds:.2f} s, {measured.process_seconds:.2f} s with its start, "
-        f"{measured.peak_mib:,.0f} MiB, {THREADS} threads",
+        f"{measured.processor_seconds:.2f} s of processors, {measured.peak_mib:,.0f} MiB, {THREADS} threads",
         flush=True,
     )
 

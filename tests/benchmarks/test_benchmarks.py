@@ -83,7 +83,7 @@ def test_the_report_says_what_was_kept_and_what_was_missed() -> None:
     """Ratio 3.0 / 2.0 = 1.5; memory 110 / 100 = 1.1 from 5 to 10 lines; theirs 8 s by our 4 s is 2, not 3."""
 
     def run(seconds: float, peak: float) -> Measured:
-        return Measured(seconds + 1, seconds, peak)
+        return Measured(seconds + 1, 2 * seconds, seconds, peak)
 
     text = report(
         [Compared("CUR 2.0, Parquet", 10, [run(2, 50)], [run(3, 100)])],
