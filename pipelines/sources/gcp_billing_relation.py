@@ -67,7 +67,7 @@ class _GcpBilling:
         if source is None:
             return f"CAST(NULL AS {self.columns[column]})"
         if column == "usage_amount":
-            # 36 TiB for a day are 10^20 byte-seconds; the amount in pricing units, which is what costs, says the same.
+            # 1.03 PiB for a day are 10^20 byte-seconds; the amount in pricing units, which is what costs, says the same.
             return decimal_expression(
                 source,
                 lambda source, what: (
