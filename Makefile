@@ -43,6 +43,9 @@ lock: $(VENV)/.installed
 	cd tests/integration/servers && ../../../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
 		--no-header --no-emit-index-url --no-emit-find-links --python-version 3.12 focus_validator.in \
 		--output-file focus_validator.lock
+	cd tests/integration/servers && ../../../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-deps --no-annotate \
+		--no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 focus_questions.in \
+		--output-file focus_questions.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--no-emit-find-links --python-version 3.11 requirements.focus-converter.in --output-file requirements.focus-converter.lock
 

