@@ -71,6 +71,7 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, Any]]] = {
         "EffectiveCost": (MONEY, "0"),
         "ListCost": (MONEY, "0"),
         "ContractedCost": (MONEY, "0"),
+        "x_SourceLineItemType": ("VARCHAR", "Usage"),
     },
     "quality.control": {
         "source_name": ("VARCHAR", "payer"),

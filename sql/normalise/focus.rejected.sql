@@ -29,7 +29,7 @@ rejected AS (
 SELECT
     delivered_rows.x_SourceFile AS source_file,
     delivered_rows.x_SourceRow AS source_row,
-    concat_ws(' ', delivered_rows.ChargeCategory, delivered_rows.ChargeSubcategory, delivered_rows.ChargeClass)
+    concat_ws(' ', 'FOCUS', delivered_rows.ChargeCategory, delivered_rows.ChargeSubcategory, delivered_rows.ChargeClass)
         AS line_item_type,
     rejected.reason,
     CAST(to_json(delivered_rows) AS VARCHAR) AS row_json

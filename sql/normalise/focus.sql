@@ -271,7 +271,7 @@ SELECT
     x_SourceFile,
     x_SourceRow,
     CAST(1 AS INTEGER) AS x_SourcePart,
-    concat_ws(' ', delivered_category, ChargeSubcategory, ChargeClass) AS x_SourceLineItemType,
+    concat_ws(' ', 'FOCUS', delivered_category, ChargeSubcategory, ChargeClass) AS x_SourceLineItemType,
     InvoiceId IS NOT NULL AS x_IsFinal,
     x_ServiceCode,
     x_UsageType,

@@ -8,6 +8,8 @@ WITH charges AS (
         COALESCE(CommitmentDiscountId, '') AS commitment,
         CommitmentDiscountStatus,
         ChargeCategory,
+        -- Bills that came in FOCUS have their vendor's own amortisation (docs/sources/focus.md).
+        COALESCE(x_SourceLineItemType LIKE 'FOCUS %', false) AS is_delivered_in_focus,
         BilledCost,
         EffectiveCost
     FROM billing.charges
@@ -15,7 +17,8 @@ WITH charges AS (
 ),
 
 -- Which charges move cost between months follows from what they are, not from their amounts: a row that has an amount
--- it may not have then stays unexplained.
+-- it may not have then stays unexplained. A bill in FOCUS moves cost without a commitment too: what is prepaid under a contract,
+-- or granted, is billed in one row and effective in others, and only the amounts tell which.
 classified AS (
     SELECT
         source_name,
@@ -27,9 +30,16 @@ classified AS (
         CASE
             WHEN commitment <> '' AND ChargeCategory = 'Usage' AND CommitmentDiscountStatus IN ('Used', 'Unused')
                 THEN EffectiveCost
+            WHEN commitment <> '' AND ChargeCategory = 'Purchase' THEN 0
+            WHEN is_delivered_in_focus THEN GREATEST(EffectiveCost - BilledCost, 0)
             ELSE 0
         END AS released,
-        CASE WHEN commitment <> '' AND ChargeCategory = 'Purchase' THEN BilledCost ELSE 0 END AS purchased
+        CASE
+            WHEN commitment <> '' AND ChargeCategory = 'Usage' AND CommitmentDiscountStatus IN ('Used', 'Unused') THEN 0
+            WHEN commitment <> '' AND ChargeCategory = 'Purchase' THEN BilledCost
+            WHEN is_delivered_in_focus THEN GREATEST(BilledCost - EffectiveCost, 0)
+            ELSE 0
+        END AS purchased
     FROM charges
 ),
 

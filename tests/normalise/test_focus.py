@@ -27,8 +27,8 @@ def test_rows_say_where_they_come_from(tmp_path: Path) -> None:
         lines,
         "x_SourceKind, x_SourceFile, x_SourceRow, x_SourcePart, x_SourceLineItemType, x_IsFinal",
     ) == [
-        ("focus", "focus.csv", 1, 1, "Usage", False),
-        ("focus", "focus.csv", 2, 1, "Adjustment Correction", True),
+        ("focus", "focus.csv", 1, 1, "FOCUS Usage", False),
+        ("focus", "focus.csv", 2, 1, "FOCUS Adjustment Correction", True),
     ]
 
 

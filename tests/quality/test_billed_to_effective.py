@@ -57,3 +57,35 @@ def test_a_purchase_that_is_also_effective_is_refused() -> None:
     connection = session(billing_charges=[charge])
     stage_model(connection, _TABLE)
     assert rows_of(connection.sql("SELECT * FROM staged"), "commitment", "unexplained") == [("sp", "-24")]
+
+
+def test_a_bill_in_focus_may_prepay_without_a_commitment() -> None:
+    focus = {"x_SourceLineItemType": "FOCUS Usage"}
+    connection = session(
+        billing_charges=[
+            # A contract of 1,200, of which 48 were used, a grant of 5 that nobody charges on, and plain use.
+            {**focus, "ChargeCategory": "Purchase", "BilledCost": "1200"},
+            {**focus, "EffectiveCost": "48"},
+            {**focus, "BilledCost": "-5"},
+            {**focus, "BilledCost": "7", "EffectiveCost": "7"},
+            {**focus, "CommitmentDiscountId": "ri", "CommitmentDiscountStatus": "Used", "EffectiveCost": "3"},
+        ]
+    )
+    assert rows_of(run_model(connection, _TABLE)) == [
+        # 1,200 - 5 + 7 = 1,202 billed; 48 + 5 released; 1,200 bought: 1,202 + 53 - 1,200 = 55 = 48 + 7
+        ("payer", "2026-10", "USD", "", "1202", "53", "1200", "55", "0"),
+        ("payer", "2026-10", "USD", "ri", "0", "3", "0", "3", "0"),
+    ]
+
+
+def test_a_bill_in_focus_that_bills_covered_use_is_refused_all_the_same() -> None:
+    charge = {
+        "x_SourceLineItemType": "FOCUS Usage",
+        "CommitmentDiscountId": "sp",
+        "CommitmentDiscountStatus": "Used",
+        "BilledCost": "6",
+        "EffectiveCost": "6",
+    }
+    connection = session(billing_charges=[charge])
+    stage_model(connection, _TABLE)
+    assert [audit for audit, _ in failed_audits(connection, _TABLE)] == ["nothing_unexplained"]
