@@ -226,7 +226,7 @@ READERS = {
 @given(data=st.data())
 # Making a file smaller takes minutes and tells little more: each of its lines is independent.
 @settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     database=None,
     phases=[Phase.generate],
