@@ -41,6 +41,8 @@ _TIME = re.compile(r"VARCHAR|DATE|TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZON
 _PAIRS = re.compile(r'STRUCT\("?key"? .*, "?value"? .*\)\[\]')
 _OBJECT = re.compile(rf"VARCHAR|JSON|MAP\(.*\)|STRUCT\((?:.*)\)|{_PAIRS.pattern}")
 _NESTED = re.compile(r"JSON|MAP\(.*\)|STRUCT\(.*\)|.*\]")
+# 36 TiB for a day are 10^20 byte-seconds. Such a number is kept as text, because nothing is paid by it.
+_MAY_BE_TOO_LARGE = "ConsumedQuantity"
 # A spreadsheet changes every date of a column or none.
 _FIRST_LINES = 100
 # With two digits of the year before four, which would make 25 the year 25. By what comes first: 4/1/2025 is 1 April with the month first, 4 January with the day first.
@@ -73,6 +75,9 @@ class _Focus:
         source = _source_of(column, delivered)
         if source is None:
             return f"CAST(NULL AS {_TYPES[column]})"
+        if column == _MAY_BE_TOO_LARGE:
+            number = _without_null_words(source)
+            return f"CASE WHEN NOT {_is_too_large(number)} THEN {decimal_expression(number, unreadable)} END"
         if column in DECIMALS:
             return decimal_expression(_without_null_words(source), unreadable)
         if column in TIMESTAMPS:
@@ -99,6 +104,10 @@ class _Focus:
 
 
 LAYOUT = _Focus()
+
+
+def _is_too_large(source: FileColumn) -> str:
+    return f"coalesce(abs(TRY_CAST({source.name} AS DOUBLE)) >= 1e20, false)"
 
 
 def create_delivered(
@@ -234,11 +243,10 @@ def _object(source: FileColumn, unreadable: Unreadable) -> str:
 
 def _source_columns(delivered: Sequence[FileColumn]) -> str:
     used = {source.header for column in COLUMNS if (source := _source_of(column, delivered))}
-    pairs = ", ".join(
-        f"{literal(source.header)}, {_as_delivered(source)}"
-        for source in delivered
-        if source.header and source.header not in used
-    )
+    kept = [(source, _as_delivered(source)) for source in delivered if source.header and source.header not in used]
+    if quantity := _source_of(_MAY_BE_TOO_LARGE, delivered):
+        kept.append((quantity, f"CASE WHEN {_is_too_large(quantity)} THEN {_as_delivered(quantity)} END"))
+    pairs = ", ".join(f"{literal(source.header)}, {value}" for source, value in kept)
     # A merge patch drops what is null.
     return (
         f"nullif(CAST(json_merge_patch('{{}}', json_object({pairs})) AS VARCHAR), '{{}}')"

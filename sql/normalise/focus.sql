@@ -149,7 +149,8 @@ charges AS (
                 AND accepted.ServiceSubcategory IS NOT DISTINCT FROM articles.service_subcategory
                 AND BillingPeriodStart = period_start
                 AND BillingPeriodEnd = period_start + INTERVAL 1 MONTH
-                AND (is_consumed OR (ConsumedQuantity IS NULL AND ConsumedUnit IS NULL))
+                AND (is_consumed OR ConsumedQuantity IS NULL)
+                AND ((is_consumed AND ConsumedQuantity IS NOT NULL) OR ConsumedUnit IS NULL)
                 AND ContractedUnitPrice IS NOT DISTINCT FROM contracted_unit_price
                 AND ListUnitPrice IS NOT DISTINCT FROM list_unit_price
                 AND ResourceType IS NOT DISTINCT FROM resource_type
@@ -165,7 +166,7 @@ charges AS (
                         'ConsumedQuantity',
                         CASE WHEN NOT is_consumed THEN CAST(ConsumedQuantity AS VARCHAR) END,
                         'ConsumedUnit',
-                        CASE WHEN NOT is_consumed THEN ConsumedUnit END,
+                        CASE WHEN NOT is_consumed OR ConsumedQuantity IS NULL THEN ConsumedUnit END,
                         'ContractedUnitPrice',
                         CASE WHEN ContractedUnitPrice < 0 THEN CAST(ContractedUnitPrice AS VARCHAR) END,
                         'ListUnitPrice',
@@ -221,7 +222,7 @@ SELECT
     CommitmentDiscountUnit,
     CommitmentProgramEligibilityDetails,
     CASE WHEN is_consumed THEN ConsumedQuantity END AS ConsumedQuantity,
-    CASE WHEN is_consumed THEN ConsumedUnit END AS ConsumedUnit,
+    CASE WHEN is_consumed AND ConsumedQuantity IS NOT NULL THEN ConsumedUnit END AS ConsumedUnit,
     ContractApplied,
     contracted_cost AS ContractedCost,
     contracted_unit_price AS ContractedUnitPrice,

@@ -187,6 +187,13 @@ REPLACED = [
         (None, None),
         {"ConsumedQuantity": "8.000000000000000000", "ConsumedUnit": "Hours"},
     ),
+    (
+        # 40 PiB for a day.
+        {"ConsumedQuantity": "3891110078048108544000", "ConsumedUnit": "Byte-Seconds"},
+        "ConsumedQuantity, ConsumedUnit",
+        (None, None),
+        {"ConsumedQuantity": "3891110078048108544000", "ConsumedUnit": "Byte-Seconds"},
+    ),
     ({"ListUnitPrice": "-0.5"}, "ListUnitPrice", (None,), {"ListUnitPrice": "-0.500000000000000000"}),
     ({"ResourceType": "disk"}, "ResourceType", (None,), {"ResourceType": "disk"}),
     (
