@@ -33,7 +33,7 @@ class Place(ABC):
     """Where exports are delivered to."""
 
     location: str
-    options: Mapping[str, str]
+    options: Mapping[str, Any]
 
     @abstractmethod
     def put(self, name: str, content: bytes) -> None:
