@@ -470,4 +470,28 @@ def test_rows_left_out_for_a_claim_without_a_bill_are_not_lost_silently(apportio
 
     assert answer.exit_code == 4
     told = " ".join(answer.output.split())
-    assert "again claims account 012345678901 but has no bill of 2026-09, while 3 row(s) of other sources were" in told
+    assert re.search(
+        r"again claims account 012345678901 but has no bill of \d account\(s\) of it.* for 2026-09, while 3 row\(s\) of aws were",
+        told,
+    )
+
+
+def test_a_claim_of_one_sub_account_counts_before_one_of_the_whole_account(apportion: CommandLine) -> None:
+    folder = apportion.configuration.parent
+    write_legacy(folder / "september.csv", [*SEPTEMBER, line("Usage", "5", line_item_usage_account_id="000000000077")])
+    write_legacy(folder / "member.csv", [line("Usage", "5", line_item_usage_account_id="000000000077")])
+    apportion.configuration.write_text(
+        f"{apportion.configuration.read_text()}  - {{name: member, kind: aws-cur, files: [./member.csv]}}\n"
+        "claims:\n  - {source: aws, billing_account: '012345678901'}\n"
+        "  - {source: member, billing_account: '012345678901', sub_account: '000000000077'}\n"
+    )
+
+    assert apportion("run", "--period", "2026-09").exit_code == 0
+
+    # 1.25 + 0.000000000000000001 + 0.07 of the payer and 5 of the member, each once
+    costs = apportion("sql", "SELECT sum(BilledCost) AS billed FROM showback.daily", "--csv")
+    assert costs.output == "billed\n6.320000000000000001\n"
+    left_out = apportion(
+        "sql", "SELECT source_name, SubAccountId, claimed_by, rows_claimed, BilledCost FROM quality.claimed", "--csv"
+    )
+    assert left_out.output.splitlines()[1:] == ["aws,000000000077,member,1,5"]

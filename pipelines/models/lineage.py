@@ -141,8 +141,9 @@ class Lineage:
             elif name == "accepted_differences":
                 result[name] = repr(sorted(map(repr, self.settings.accepted_differences)))
             elif name == "claims":
-                if claims := self.claims_elsewhere(partition.get("x_SourceName") or partition["source_name"]):
-                    result[name] = repr(sorted(map(repr, claims)))
+                # The source's own claims count too: one of a sub-account stands against another's of the whole account.
+                if self.claims_elsewhere(partition.get("x_SourceName") or partition["source_name"]):
+                    result[name] = repr(sorted(map(repr, self.settings.claims)))
             else:
                 for file in self.input_files(contract, partition, name):
                     result[f"{name}/{partition_path(file.partition)}"] = file.token

@@ -26,7 +26,6 @@ from pipelines.sources.kinds import reader
 _ROWS_WORTH_SLICING = 50_000
 _COSTS = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
 _MONEY = "DECIMAL(38,18)"
-_NOTHING = "false"
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def _stage(
     """
     contract = contracts()["billing.charges"]
     inputs = lineage.inputs(contract, bill.charges)
-    select = f"SELECT * FROM ({_charges_sql(bill)}) WHERE ({_claimed_elsewhere(lineage, bill)}) IS NOT TRUE"
+    select = _own_charges_sql(lineage, bill)
     threads = thread_count(space.connection)
     total = sum(len(part.rows) for part in delivered)
 
@@ -187,27 +186,50 @@ def _charges_sql(bill: _Bill) -> str:
     return bind_used(load_sql(f"normalise/{bill.mapping}"), bill.parameters)
 
 
-def _claimed_elsewhere(lineage: Lineage, bill: _Bill) -> str:
-    """SQL that tells whether a charge is of an account whose bill another source brings (CONTRACTS.md §2)."""
-    conditions = [
-        f"(BillingAccountId = {literal(claim.billing_account)}"
-        + (f" AND SubAccountId IS NOT DISTINCT FROM {literal(claim.sub_account)}" if claim.sub_account else "")
-        + ")"
-        for claim in lineage.claims_elsewhere(bill.delivery.source_name)
+def _claimed_by(lineage: Lineage, bill: _Bill) -> str | None:
+    """SQL that names the source that claims a charge's account (CONTRACTS.md §2); None where no other source claims one.
+
+    A claim of a sub-account counts before one of the whole account.
+    """
+    claims = lineage.settings.claims
+    if not lineage.claims_elsewhere(bill.delivery.source_name):
+        return None
+    branches = [
+        f"WHEN account_key(BillingAccountId) = account_key({literal(claim.billing_account)})"
+        + (f" AND account_key(SubAccountId) = account_key({literal(claim.sub_account)})" if claim.sub_account else "")
+        + f" THEN {literal(claim.source)}"
+        for claim in sorted(claims, key=lambda claim: claim.sub_account is None)
     ]
-    return " OR ".join(conditions) or _NOTHING
+    return f"CASE {' '.join(branches)} END"
+
+
+def _own_charges_sql(lineage: Lineage, bill: _Bill) -> str:
+    """The delivery's charges without those of accounts that another source claims."""
+    claimed_by = _claimed_by(lineage, bill)
+    if claimed_by is None:
+        return _charges_sql(bill)
+    own = literal(bill.delivery.source_name)
+    return f"SELECT * FROM ({_charges_sql(bill)}) WHERE coalesce({claimed_by}, {own}) = {own}"
 
 
 def _create_claimed(lineage: Lineage, connection: duckdb.DuckDBPyConnection, bill: _Bill) -> None:
-    """What was left out because another source claims it, by currency; none where nothing is claimed."""
+    """What was left out because another source claims it, by account, and by currency; none where nothing is claimed."""
     sums = ", ".join(f"CAST(sum({cost}) AS {_MONEY}) AS {cost}" for cost in _COSTS)
-    claimed = _claimed_elsewhere(lineage, bill)
+    claimed_by = _claimed_by(lineage, bill)
     # Planning the normalisation takes its time, even where nothing is read.
-    charges = "staged" if claimed == _NOTHING else f"({_charges_sql(bill)})"
+    charges = f"({_charges_sql(bill)})" if claimed_by else "staged"
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE claimed_totals AS SELECT BillingCurrency, "
+        "CREATE OR REPLACE TEMP TABLE claimed_accounts AS SELECT BillingCurrency, "
+        "provider_key(coalesce(ProviderName, ServiceProviderName, InvoiceIssuerName)) AS provider, BillingAccountId, SubAccountId, "
+        f"{claimed_by or 'NULL::VARCHAR'} AS claimed_by, {literal(bill.delivery.version)} AS source_version, "
         f"count(*) FILTER (WHERE x_SourcePart = 1) AS rows_claimed, count(*) FILTER (WHERE x_SourcePart > 1) AS rows_added, {sums} "
-        f"FROM {charges} WHERE {claimed} GROUP BY BillingCurrency"
+        f"FROM {charges} WHERE {claimed_by or 'NULL'} <> {literal(bill.delivery.source_name)} "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    totals = ", ".join(f"CAST(sum({cost}) AS {_MONEY}) AS {cost}" for cost in _COSTS)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE claimed_totals AS SELECT BillingCurrency, CAST(sum(rows_claimed) AS BIGINT) AS rows_claimed, "
+        f"CAST(sum(rows_added) AS BIGINT) AS rows_added, {totals} FROM claimed_accounts GROUP BY BillingCurrency"
     )
 
 
@@ -320,6 +342,7 @@ def _commit_control(lineage: Lineage, space: Workspace, bill: _Bill) -> None:
         "LEFT JOIN claimed_totals AS claimed ON delivered.BillingCurrency = claimed.BillingCurrency"
     )
     _stage_and_commit(lineage, space, "quality.control", bill.control, select)
+    _stage_and_commit(lineage, space, "quality.claimed", bill.control, "SELECT * FROM claimed_accounts")
 
 
 def _keep_rejected(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.lake.database import file_list, literal, scanned
+from pipelines.lake.database import literal, scanned
 from pipelines.lake.landing import landed_periods, refusal, refused_periods
 from pipelines.lake.paths import partition_path
 from pipelines.lake.tables import TableFile, recorded_inputs
@@ -55,7 +55,7 @@ def period_state(connection: duckdb.DuckDBPyConnection, lineage: Lineage, period
         *_missing(lineage, files, period),
         *(problem for contract in period_tables() for problem in _out_of_step(lineage, contract, files, recorded)),
         *_claimed_twice(connection, files["billing.charges"]),
-        *_claimants_without_bill(connection, lineage, files, period),
+        *_claimed_but_not_brought(connection, lineage, files["billing.charges"], period),
     ]
     return PeriodState(period, files, tuple(problems))
 
@@ -109,21 +109,18 @@ def _out_of_step(
 def _claimed_twice(connection: duckdb.DuckDBPyConnection, charges: tuple[TableFile, ...]) -> list[str]:
     """Accounts whose bill two sources brought for the same period (CONTRACTS.md §2).
 
-    Compared by provider, not by invoice issuer: two exports of one account may spell the issuer differently.
+    Compared by provider, not by invoice issuer, and by what two spellings of an id have in common: two exports of one
+    account may spell both differently.
     """
     if len({file.partition["x_SourceName"] for file in charges}) < 2:
         return []
-    accounts = " UNION ".join(
-        f"SELECT DISTINCT {literal(file.partition['x_SourceName'])} AS source, "
-        "lower(coalesce(ProviderName, ServiceProviderName, InvoiceIssuerName)) AS provider, BillingAccountId, SubAccountId "
-        f"FROM read_parquet({literal(scanned(file.path))})"
-        for file in charges
-    )
     overlaps = connection.sql(
-        "SELECT BillingAccountId, count(*) AS accounts, min(SubAccountId) AS example, sources FROM ("
-        "  SELECT provider, BillingAccountId, SubAccountId, string_agg(source, ' and ' ORDER BY source) AS sources"
-        f"  FROM ({accounts}) GROUP BY ALL HAVING count(*) > 1"
-        ") GROUP BY BillingAccountId, sources ORDER BY ALL"
+        "SELECT payer, count(*) AS accounts, min(sub_account) AS example, sources FROM ("
+        "  SELECT min(BillingAccountId) AS payer, min(SubAccountId) AS sub_account, "
+        "    string_agg(DISTINCT source, ' and ' ORDER BY source) AS sources"
+        f"  FROM ({_accounts_of(charges)}) GROUP BY provider, account_key(BillingAccountId), account_key(SubAccountId)"
+        "  HAVING count(DISTINCT source) > 1"
+        ") GROUP BY payer, sources ORDER BY ALL"
     ).fetchall()
     return [
         f"{accounts} account(s) of {payer}"
@@ -133,24 +130,45 @@ def _claimed_twice(connection: duckdb.DuckDBPyConnection, charges: tuple[TableFi
     ]
 
 
-def _claimants_without_bill(
-    connection: duckdb.DuckDBPyConnection,
-    lineage: Lineage,
-    files: Mapping[str, tuple[TableFile, ...]],
-    period: str,
+def _claimed_but_not_brought(
+    connection: duckdb.DuckDBPyConnection, lineage: Lineage, charges: tuple[TableFile, ...], period: str
 ) -> list[str]:
-    """Claims by a source that brought no bill of the period though another's rows were left out for them."""
-    billed = {file.partition["x_SourceName"] for file in files["billing.charges"]}
-    absent = [claim for claim in lineage.settings.claims if claim.source not in billed]
-    controls = [file.path for file in files["quality.control"]]
-    if not absent or not controls:
+    """Accounts that were left out of one source's bill because another claims them, which doesn't bring them."""
+    claimed = [
+        file for file in lineage.files("quality.claimed") if file.partition["billing_period"] == period and file.rows
+    ]
+    if not claimed:
         return []
-    [(left_out,)] = connection.sql(
-        f"SELECT coalesce(sum(rows_claimed), 0) FROM read_parquet({file_list(controls)})"
+    left_out = " UNION ALL ".join(
+        f"SELECT {literal(file.partition['source_name'])} AS source, * FROM read_parquet({literal(scanned(file.path))})"
+        for file in claimed
+    )
+    brought = (
+        _accounts_of(charges)
+        if charges
+        else "SELECT NULL AS source, NULL AS provider, '' AS BillingAccountId, '' AS SubAccountId"
+    )
+    lost = connection.sql(
+        "SELECT claimed_by, BillingAccountId, min(SubAccountId), count(*), source, CAST(sum(rows_claimed) AS BIGINT) "
+        f"FROM ({left_out}) AS left_out WHERE NOT EXISTS (SELECT 1 FROM ({brought}) AS brought "
+        "  WHERE brought.source = left_out.claimed_by AND brought.provider IS NOT DISTINCT FROM left_out.provider"
+        "  AND account_key(brought.BillingAccountId) = account_key(left_out.BillingAccountId)"
+        "  AND account_key(brought.SubAccountId) IS NOT DISTINCT FROM account_key(left_out.SubAccountId))"
+        "GROUP BY claimed_by, BillingAccountId, source ORDER BY ALL"
     ).fetchall()
     return [
-        f"{claim.source} claims account {claim.sub_account or claim.billing_account} but has no bill of {period}, while "
-        f"{left_out:,} row(s) of other sources were left out for claims"
-        for claim in absent
-        if left_out
+        f"{claimant} claims account {payer} but has no bill of {accounts} account(s) of it"
+        + (f", such as {example}," if example else "")
+        + f" for {period}, while {rows:,} row(s) of {source} were left out for it"
+        for claimant, payer, example, accounts, source, rows in lost
     ]
+
+
+def _accounts_of(charges: tuple[TableFile, ...]) -> str:
+    """SQL for the accounts that each source brought, each once."""
+    return " UNION ".join(
+        f"SELECT DISTINCT {literal(file.partition['x_SourceName'])} AS source, "
+        "provider_key(coalesce(ProviderName, ServiceProviderName, InvoiceIssuerName)) AS provider, BillingAccountId, SubAccountId "
+        f"FROM read_parquet({literal(scanned(file.path))})"
+        for file in charges
+    )

@@ -19,6 +19,7 @@ STORAGE = "deltalake"
 # Tables that a step writes beside its own: whoever reads one depends on that step.
 _WRITTEN_BY = {
     "quality.control": "billing.charges",
+    "quality.claimed": "billing.charges",
     "quality.rejected": "billing.charges",
 }
 

@@ -27,7 +27,7 @@ PERIOD = "2026-10"
 
 # Where the process is killed, from the first byte that is copied to the last rename.
 MOMENTS = {
-    "landing, with a file half copied": ("pipelines.lake.landing:_copy_file", "after", 1),
+    "landing, with a file half copied": ("pipelines.lake.landing:_fetch_file", "after", 1),
     "landing, before the delivery is renamed into place": ("pipelines.lake.landing:write_durably", "after", 1),
     "staging, with the charges written and not audited": ("pipelines.models.normalisation:stage", "after", 1),
     "commit, with the files in place and the table not told": (
