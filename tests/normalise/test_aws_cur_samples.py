@@ -14,7 +14,8 @@ from pipelines.config import AwsCurSource, Settings
 from pipelines.errors import AuditFailed
 from pipelines.lake.database import connect
 from pipelines.lake.paths import Lake
-from pipelines.lake.tables import ensure_table, relation_sql, table_files
+from pipelines.lake.tables import relation_sql, table_files
+from pipelines.models.build import ensure_tables
 from pipelines.models.contracts import contracts
 from pipelines.models.lineage import Lineage
 from pipelines.models.normalisation import normalise
@@ -40,8 +41,7 @@ def _lake(tmp_path: Path, sample: str) -> tuple[Lineage, AwsCurSource]:
     source = AwsCurSource(name="payer", files=(SAMPLES / sample,))
     settings = Settings(lake=tmp_path / "lake", bills=(source,), file=tmp_path / "apportion.yaml")
     lake = Lake(settings.lake)
-    for table in ("billing.charges", "quality.control", "quality.rejected", "quality.audits"):
-        ensure_table(lake, contracts()[table])
+    ensure_tables(lake)
     return Lineage(settings), source
 
 
