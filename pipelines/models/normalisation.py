@@ -226,10 +226,9 @@ def _create_claimed(lineage: Lineage, connection: duckdb.DuckDBPyConnection, bil
         f"FROM {charges} WHERE {claimed_by or 'NULL'} <> {literal(bill.delivery.source_name)} "
         "GROUP BY ALL ORDER BY ALL"
     )
-    totals = ", ".join(f"CAST(sum({cost}) AS {_MONEY}) AS {cost}" for cost in _COSTS)
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE claimed_totals AS SELECT BillingCurrency, CAST(sum(rows_claimed) AS BIGINT) AS rows_claimed, "
-        f"CAST(sum(rows_added) AS BIGINT) AS rows_added, {totals} FROM claimed_accounts GROUP BY BillingCurrency"
+        f"CAST(sum(rows_added) AS BIGINT) AS rows_added, {sums} FROM claimed_accounts GROUP BY BillingCurrency"
     )
 
 
