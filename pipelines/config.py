@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -21,6 +22,8 @@ USAGE_KINDS = ("dcgm-files", "litellm")
 STORE_SCHEMES = ("s3://", "az://")
 
 _PERIOD = r"^\d{4}-(0[1-9]|1[0-2])$"
+# DuckDB takes names for patterns, and would read other files (pipelines.lake.database.scanned).
+_PATTERN = re.compile(r"[*?\[]")
 _ENVIRONMENT_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -60,7 +63,16 @@ class StoredSource(_Source):
     def _scheme_is_known(cls, location: str | None) -> str | None:
         if location and "://" in location and not location.startswith(STORE_SCHEMES):
             raise ValueError(f"a location is a folder or begins with {' or '.join(STORE_SCHEMES)}")
+        if location and re.match(r"\w+://(/|$)", location):
+            raise ValueError("no bucket or container is named: s3://bucket/prefix, az://container/prefix")
         return location
+
+    @field_validator("files")
+    @classmethod
+    def _files_are_no_patterns(cls, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        for file in files:
+            _refuse_pattern(str(file))
+        return files
 
     @model_validator(mode="after")
     def _one_place(self) -> StoredSource:
@@ -106,6 +118,11 @@ class GcpBillingSource(StoredSource):
     since: Annotated[str, Field(pattern=_PERIOD)] | None = None
     storage_endpoint: str | None = None
 
+    @field_validator("location")
+    @classmethod
+    def _files_are_read_where_they_lie(cls, location: str | None) -> str | None:
+        return _refuse_pattern_of_folder(location)
+
     @model_validator(mode="after")
     def _one_place(self) -> GcpBillingSource:
         _exactly_one(self, "location", "files", "table")
@@ -116,6 +133,11 @@ class FocusSource(StoredSource):
     """Files in FOCUS, from anyone."""
 
     kind: Literal["focus"] = "focus"
+
+    @field_validator("location")
+    @classmethod
+    def _files_are_read_where_they_lie(cls, location: str | None) -> str | None:
+        return _refuse_pattern_of_folder(location)
 
 
 BillSource = AwsCurSource | AzureCostSource | GcpBillingSource | FocusSource
@@ -128,10 +150,28 @@ class UsageSource(_Source):
     location: Path | None = None
     files: tuple[Path, ...] = ()
 
+    @field_validator("files")
+    @classmethod
+    def _files_are_no_patterns(cls, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        for file in files:
+            _refuse_pattern(str(file))
+        return files
+
     @model_validator(mode="after")
     def _one_place(self) -> UsageSource:
         _exactly_one(self, "location", "files")
         return self
+
+
+def _refuse_pattern(path: str) -> None:
+    if _PATTERN.search(path):
+        raise ValueError(f"'*', '?' or '[' in {path} would be read as a pattern; rename the file or its folder")
+
+
+def _refuse_pattern_of_folder(location: str | None) -> str | None:
+    if location and not location.startswith(STORE_SCHEMES):
+        _refuse_pattern(location)
+    return location
 
 
 def _exactly_one(source: _Source, *places: str) -> None:
@@ -181,7 +221,7 @@ class Settings(_Part):
             raise ValueError(
                 "a '%' before two hexadecimal digits in the lake's path would be read as another character"
             )
-        if re.search(r"[*?\[]", str(lake)):
+        if _PATTERN.search(str(lake)):
             raise ValueError("'*', '?' or '[' in the lake's path would be read as a pattern")
         return lake
 
@@ -230,8 +270,9 @@ def load_settings(path: Path) -> Settings:
             where=str(path),
             remedy="give --config FILE or set APPORTION_CONFIG; README.md shows a small configuration",
         )
+    text = _with_environment(path.read_text(encoding="utf-8"), path)
     try:
-        content = yaml.safe_load(_with_environment(path.read_text(encoding="utf-8"), path))
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigurationError("The configuration is not valid YAML.", where=str(path), found=str(error)) from error
     if not isinstance(content, dict):
@@ -242,10 +283,7 @@ def load_settings(path: Path) -> Settings:
     try:
         return Settings.model_validate({**_with_absolute_paths(content, folder), "file": path.resolve()})
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(step) for step in problem['loc']) or 'top level'}: {problem['msg']}"
-            for problem in error.errors()
-        )
+        problems = "; ".join(f"{_place(text, problem['loc'])}: {problem['msg']}" for problem in error.errors())
         raise ConfigurationError(
             "The configuration can't be used.",
             where=str(path),
@@ -253,6 +291,25 @@ def load_settings(path: Path) -> Settings:
             expected=f"bills of kind {', '.join(BILL_KINDS)}; usage of kind {', '.join(USAGE_KINDS)}",
             remedy="correct the entries named above",
         ) from error
+
+
+def _place(text: str, steps: Sequence[int | str]) -> str:
+    """Where an entry stands, such as ``line 5, source azure, bills.0.azure-cost.location``."""
+    node, name = cast(yaml.Node, yaml.compose(text, Loader=yaml.SafeLoader)), ""
+    for step in steps:
+        entries = _entries(node)
+        # Between an entry of 'bills' and its fields stands the kind, which is no step of the file.
+        node = entries.get(step, node)
+        if "name" in (named := _entries(node)):
+            name = str(named["name"].value)
+    told = ".".join(map(str, steps)) or "top level"
+    return ", ".join(filter(None, (f"line {node.start_mark.line + 1}", f"source {name}" if name else "", told)))
+
+
+def _entries(node: yaml.Node) -> dict[int | str, yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return {str(key.value): value for key, value in node.value}
+    return dict(enumerate(node.value)) if isinstance(node, yaml.SequenceNode) else {}
 
 
 def _with_environment(text: str, path: Path) -> str:

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from tests.normalise.bills import write_cur2
-from tests.test_cli import REPOSITORY, Answer, CommandLine, apportion, line
+from tests.normalise.bills import line, write_cur2
+from tests.test_cli import REPOSITORY, Answer, CommandLine, apportion
 
 __all__ = ["apportion"]
 
@@ -106,6 +106,34 @@ def test_a_source_that_cannot_be_looked_at_holds_up_no_other(night: CommandLine)
     assert "error: globex can't be looked at" in answer.output
     # 1.50 of aws, and the 2 that landed of globex before
     assert billed(night) == "billing_period,billed\n2026-10,3.5\n"
+
+
+def test_what_shows_only_when_a_source_is_read_is_that_sources_refusal(
+    night: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
+    folder = night.configuration.parent
+    night.configuration.write_text(
+        f"{night.configuration.read_text()}"
+        "  - {name: azure, kind: azure-cost, location: 'az://exports/acme'}\n"
+        "  - {name: vendor, kind: focus, location: ./vendor}\n"
+    )
+    (folder / "vendor").mkdir()
+    (folder / "vendor" / "october [1].csv").write_text("BilledCost\n1\n")
+
+    nightly, asked = night("run"), night("run", "--period", "2026-10")
+
+    assert (nightly.exit_code, asked.exit_code) == (3, 3)
+    told = " ".join(nightly.output.split())
+    assert (
+        "error: azure can't be looked at; what landed of it before stands: The location is in Blob Storage, but" in told
+    )
+    assert "error: vendor can't be looked at" in told
+    told = " ".join(asked.output.split())
+    assert "where: source azure, billing period 2026-10, az://exports" in told
+    assert f"source vendor, billing period 2026-10, {folder}/vendor/october [1].csv" in told
+    # 1.25 of aws and 2 of globex
+    assert billed(night) == "billing_period,billed\n2026-10,3.25\n"
 
 
 def test_what_a_night_refused_is_told_every_night_until_it_is_mended(night: CommandLine) -> None:

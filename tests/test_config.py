@@ -70,6 +70,20 @@ def test_environment_variables_fill_secrets_in(tmp_path: Path, monkeypatch: pyte
             "given twice: a",
         ),
         ("lake: l\nbills:\n  - {name: a, kind: focus, location: 'ftp://x/y'}\n", "begins with s3:// or az://"),
+        (
+            "lake: l\nbills:\n\n  - {name: a, kind: aws-cur, location: x}\n  - {name: b, kind: focus, location: 's3:///x'}\n",
+            "line 5, source b, bills.1.focus.location: Value error, no bucket or container is named: s3://bucket/prefix",
+        ),
+        (
+            "lake: l\nbills:\n  - name: az\n    kind: azure-cost\n    location: az://\n",
+            "line 5, source az, bills.0.azure-cost.location: Value error, no bucket or container is named",
+        ),
+        (
+            "lake: l\nbills:\n  - name: a\n    kind: aws-cur\n    files:\n      - '/x/cur[1].csv'\n",
+            "line 6, source a, bills.0.aws-cur.files: Value error, '*', '?' or '[' in /x/cur[1].csv would be read as a pattern",
+        ),
+        ("lake: l\nbills:\n  - {name: a, kind: gcp-billing, location: '/x*'}\n", "in /x* would be read as a pattern"),
+        ("lake: l\nusage:\n  - {name: a, kind: litellm, files: ['/x?.jsonl']}\n", "in /x?.jsonl would be read as"),
         ("lake: l\nbills:\n  - {name: a, kind: gcp-billing, table: exports.billing}\n", "should match pattern"),
         (
             "lake: l\nbills:\n  - {name: a, kind: gcp-billing, table: p.d.t, location: x}\n",
@@ -95,6 +109,15 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, found: str) -> 
     assert found in str(refused.value)
     assert refused.value.where == str(file)
     assert refused.value.exit_code == 2
+
+
+def test_a_folder_whose_files_are_read_from_landing_may_be_called_anything(tmp_path: Path) -> None:
+    text = "lake: l\nbills:\n  - {name: a, kind: aws-cur, location: '/x[1]'}\n  - {name: b, kind: focus, location: 's3://x/[1]'}\n"
+
+    assert [getattr(bill, "location", "") for bill in load_settings(written(tmp_path, text)).bills] == [
+        "/x[1]",
+        "s3://x/[1]",
+    ]
 
 
 def test_a_missing_file_says_how_to_name_one(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.errors import ConfigurationError
+from pipelines.errors import DeliveryError
 
 SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
 DEFAULT_MEMORY = "2GB"
@@ -79,14 +79,15 @@ def scanned(file: str | Path) -> str:
     They take names for patterns: ``cur[1].parquet`` would read ``cur1.parquet``. Escapes (``[[]``) don't help: DuckDB 1.5.5
     takes the name it has found for a pattern again where its optimiser copies a plan. Targets of COPY are no patterns.
 
-    Raises ConfigurationError for a name that is a pattern.
+    Raises DeliveryError for a name that is a pattern.
     """
     name = str(file)
     if _PATTERN_CHARACTER.search(name):
-        raise ConfigurationError(
+        # Of what is configured, load_settings has refused such names: this one was delivered.
+        raise DeliveryError(
             "A file can't be read by its name: DuckDB would read others in its place.",
             where=name,
             expected="a path without * ? [",
-            remedy="rename the file or the folder; for files of the lake, set 'lake' to another folder",
+            remedy="rename the file, or have it delivered under another name",
         )
     return name

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from pipelines.config import AzureCostSource
-from pipelines.errors import ConfigurationError, DeliveryError
+from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
 from pipelines.sources.azure_cost_relation import LAYOUT
 from pipelines.sources.azure_exports import (
@@ -110,7 +110,7 @@ def check(source: AzureCostSource) -> list[Finding]:
     try:
         store = open_store(source)
         listing = store.objects()
-    except (ConfigurationError, DeliveryError) as error:
+    except DeliveryError as error:
         return [Finding(f"list {source.location}", "missing", _briefly(error), error.remedy)]
     try:
         found = _manifests_by_period(source, store, listing)
@@ -305,7 +305,7 @@ def _report_by_name(path: Path) -> str:
 
 def _format(source_name: str, files: Sequence[DeliveredFile]) -> str:
     for format_, endings in (("csv", (".csv", ".csv.gz")), ("parquet", (".parquet",))):
-        if all(file.name.endswith(endings) for file in files):
+        if all(file.name.lower().endswith(endings) for file in files):
             return format_
     raise DeliveryError(
         f"{source_name}: the delivery has files that we don't read, or of two formats.",
@@ -349,5 +349,5 @@ def _check_files(source: AzureCostSource) -> Finding:
     return Finding(subject, "works", f"billing periods {', '.join(periods)}")
 
 
-def _briefly(error: ConfigurationError | DeliveryError) -> str:
+def _briefly(error: DeliveryError) -> str:
     return " ".join(part for part in (error.problem, error.found) if part)

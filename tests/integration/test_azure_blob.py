@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines.config import AzureCostSource
-from pipelines.errors import ConfigurationError, DeliveryError
+from pipelines.errors import DeliveryError
 from pipelines.lake.landing import LandedSource
 from pipelines.lake.paths import Lake
 from pipelines.models.pull import pull
@@ -219,7 +219,7 @@ def test_the_connection_string_of_the_account_is_taken_and_that_of_another_is_no
 
 def test_a_location_without_an_account_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
-    with pytest.raises(ConfigurationError, match="no storage account is named"):
+    with pytest.raises(DeliveryError, match="no storage account is named"):
         BlobStore.at("az://exports/acme")
 
 

@@ -9,7 +9,7 @@ import deltalake
 import polars
 import pytest
 
-from pipelines.errors import ConfigurationError
+from pipelines.errors import DeliveryError
 from pipelines.lake.canonical_export import canonical_hash, export_canonically
 from pipelines.lake.database import connect, file_list
 from pipelines.lake.paths import Lake
@@ -163,7 +163,7 @@ def test_the_canonical_hash_does_not_depend_on_row_order_or_threads(
 
 @pytest.mark.parametrize("name", ["lake[1]", "lake*", "lake?"])
 def test_a_lake_whose_path_is_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigurationError) as refused:
+    with pytest.raises(DeliveryError) as refused:
         file_list([tmp_path / name / "part.parquet"])
 
     assert refused.value.where == str(tmp_path / name / "part.parquet")

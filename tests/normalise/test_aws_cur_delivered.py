@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import ConfigurationError, DeliveryError
+from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
 from tests.normalise.bills import (
     SAMPLES,
@@ -317,7 +317,7 @@ def test_a_file_whose_name_is_a_pattern_is_refused(tmp_path: Path, name: str, su
     write = write_cur2 if suffix == ".parquet" else write_legacy
     write(tmp_path / f"written{suffix}", [line("Usage", 7)]).rename(file)
 
-    with pytest.raises(ConfigurationError) as refused:
+    with pytest.raises(DeliveryError) as refused:
         normalised(tmp_path / "work", [file])
 
     assert refused.value.where == str(file)

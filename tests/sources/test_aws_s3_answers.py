@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import ConfigurationError, DeliveryError
+from pipelines.errors import DeliveryError
 from pipelines.sources.deliveries import ObjectMoved
 from pipelines.sources.stores import StoredObject
 from pipelines.sources.stores.s3 import S3Store
@@ -174,8 +174,3 @@ def test_a_location_is_a_bucket_and_a_prefix(location: str, address: str) -> Non
     store = S3Store.at(location)
     assert store.address == address
     assert store.below("x").address == f"{address}/x"
-
-
-def test_a_location_without_a_bucket_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="names no bucket"):
-        S3Store.at("s3:///exports")

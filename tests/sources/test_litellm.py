@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.config import UsageSource
-from pipelines.errors import ConfigurationError, DeliveryError
+from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
 from pipelines.sources import litellm
 
@@ -174,7 +174,7 @@ def test_lines_are_numbered_as_an_editor_numbers_them(folder: Path) -> None:
 def test_a_log_whose_name_is_a_pattern_is_refused(tmp_path: Path) -> None:
     log = write(tmp_path, "a*.jsonl")
 
-    with pytest.raises(ConfigurationError) as refused:
+    with pytest.raises(DeliveryError) as refused:
         created_lines(log)
 
     assert refused.value.where == str(log)

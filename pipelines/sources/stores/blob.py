@@ -17,7 +17,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import ContainerClient, ExponentialRetry, StorageStreamDownloader
 
-from pipelines.errors import ConfigurationError, DeliveryError
+from pipelines.errors import DeliveryError
 from pipelines.sources.deliveries import ObjectMoved
 from pipelines.sources.stores.base import StoredObject
 
@@ -46,10 +46,6 @@ class BlobStore:
         http, which is for servers on this machine, requests go out unsigned where there is no key.
         """
         container, _, name = location.removeprefix("az://").partition("/")
-        if not container:
-            raise ConfigurationError(
-                "The location names no container.", where="location", expected="az://container/prefix", found=location
-            )
         prefix = f"{name.strip('/')}/" if name.strip("/") else ""
         return cls(container, prefix, _client(container, account_url))
 
@@ -179,10 +175,11 @@ def _client(container: str, account_url: str | None) -> ContainerClient:
         if account_url is None or client.url.startswith(f"{account_url.rstrip('/')}/"):
             return client
     if account_url is None:
-        raise ConfigurationError(
+        # Whether the environment names one shows only where the source is read.
+        raise DeliveryError(
             "The location is in Blob Storage, but no storage account is named.",
-            where="account_url",
-            expected="https://<account>.blob.core.windows.net",
+            where=f"az://{container}",
+            expected="account_url: https://<account>.blob.core.windows.net",
             remedy="set 'account_url' of the source, or AZURE_STORAGE_CONNECTION_STRING in the environment",
         )
     credential = os.environ.get("AZURE_STORAGE_KEY") or os.environ.get("AZURE_STORAGE_SAS_TOKEN")

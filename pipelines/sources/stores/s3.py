@@ -30,7 +30,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from pipelines.errors import ConfigurationError, DeliveryError
+from pipelines.errors import DeliveryError
 from pipelines.sources.deliveries import ObjectMoved
 from pipelines.sources.stores.base import StoredObject
 
@@ -81,10 +81,6 @@ class S3Store:
         out unsigned where there are no credentials.
         """
         bucket, _, key = location.removeprefix("s3://").partition("/")
-        if not bucket:
-            raise ConfigurationError(
-                "The location names no bucket.", where="location", expected="s3://bucket/prefix", found=location
-            )
         prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
         return cls(bucket, prefix, _client(endpoint_url, region))
 
