@@ -36,9 +36,10 @@ _DELTA_TYPES = {
     "TIMESTAMP": "timestamp_ntz",
 }
 _METADATA_KEY = "apportion"
-# Each thread holds a row group of every column while it writes: half of DuckDB's own size takes 560 MiB instead of 830 for a
-# million charges, and no longer. The first level of zstd takes 5 % less time than the third for files 3 % larger.
-_ROW_GROUP_SIZE = 61_440
+# Each thread holds a row group of every column while it writes: at a quarter of DuckDB's own size a million charges take 8.2 s
+# of processors and 470 MiB, at half of it 9.1 s and 640 MiB. The first level of zstd takes 5 % less time than the third for
+# files 3 % larger.
+_ROW_GROUP_SIZE = 30_720
 _COMPRESSION_LEVEL = 1
 
 
@@ -83,8 +84,10 @@ def ensure_table(lake: Lake, contract: TableContract) -> None:
 def table_files(lake: Lake, contract: TableContract) -> list[TableFile]:
     """The table's current files, in partition order."""
     table = _open(lake.table(contract.table))
-    if table is None:
-        return []
+    return [] if table is None else _current_files(lake, contract, table)
+
+
+def _current_files(lake: Lake, contract: TableContract, table: DeltaTable) -> list[TableFile]:
     actions = table.get_add_actions(flatten=True)
     columns = {
         name: actions.column(name).to_pylist()
@@ -142,34 +145,26 @@ def stage(
 
 
 def commit(lake: Lake, contract: TableContract, staged: Sequence[StagedPartition]) -> None:
-    """Replace the staged partitions in one commit; readers see all of them or none."""
-    if not staged:
-        return
-    actions: list[AddAction | RemoveAction] = []
+    """Replace the staged partitions in one commit; readers see all of them or none.
+
+    A partition that another process has committed meanwhile, made from just the same, is left as it is: a Delta commit may
+    not remove and add one path.
+    """
     for part in staged:
-        target = lake.table(contract.table) / partition_path(part.partition) / part.file.name
-        target.parent.mkdir(parents=True, exist_ok=True)
         _to_disk(part.file)
-        size, modified = part.file.stat().st_size, part.file.stat().st_mtime_ns // 1_000_000
-        part.file.replace(target)
-        actions.append(
-            AddAction(
-                path=str(target.relative_to(lake.table(contract.table))),
-                size=size,
-                partition_values=dict(part.partition),
-                modification_time=modified,
-                data_change=True,
-                stats=json.dumps({"numRecords": part.rows}),
-            )
-        )
     with exclusive(_lock(lake, contract)):
         table = DeltaTable(lake.table(contract.table))
+        current = {partition_path(file.partition): file.token for file in _current_files(lake, contract, table)}
+        changed = [part for part in staged if current.get(partition_path(part.partition)) != part.token]
+        if not changed:
+            return
+        actions: list[AddAction | RemoveAction] = [_put_in_place(lake, contract, part) for part in changed]
         table.create_write_transaction(
             actions,
             mode="overwrite",
             schema=table.schema(),
             partition_by=list(contract.partition_by),
-            partition_filters=_filters(contract, staged),
+            partition_filters=_filters(contract, changed),
         )
 
 
@@ -228,6 +223,22 @@ def columns_fingerprint(contract: TableContract) -> str:
     """Eight hex digits that change with the stored columns' names or types."""
     text = "\n".join(f"{column.name} {column.stored_type}" for column in contract.stored_columns)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _put_in_place(lake: Lake, contract: TableContract, part: StagedPartition) -> AddAction:
+    """Move a staged file to where the table has it; tells what the table is to be told."""
+    target = lake.table(contract.table) / partition_path(part.partition) / part.file.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    size, modified = part.file.stat().st_size, part.file.stat().st_mtime_ns // 1_000_000
+    part.file.replace(target)
+    return AddAction(
+        path=str(target.relative_to(lake.table(contract.table))),
+        size=size,
+        partition_values=dict(part.partition),
+        modification_time=modified,
+        data_change=True,
+        stats=json.dumps({"numRecords": part.rows}),
+    )
 
 
 def _view_type(column: Column, published: bool) -> str:

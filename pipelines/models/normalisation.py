@@ -63,6 +63,7 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
         return Built(contract.table, (bill.charges,), kept, unchanged=True)
     with workspace(lineage.lake) as space:
         register_mappings(space.connection)
+        _create_no_rejected(space.connection)
         try:
             staged, audits = _stage_and_audit(lineage, space, bill, token)
         except (duckdb.OutOfMemoryException, duckdb.InterruptException):
@@ -138,11 +139,14 @@ def _stage_and_audit(
     _create_delivery(connection, bill, delivered)
     staged = _stage(lineage, space, bill, token, delivered)
     register_staged(connection, contract, staged)
-    _create_rejected(connection, mapping, bill.parameters)
     _create_claimed(lineage, connection, bill)
     _create_control(connection, mapping, bill.parameters)
+    compared = _compare(connection)
+    # Judging each line takes as long as summing it, and most deliveries have none to reject.
+    if any(found.unmapped_rows or found.rejected_rows for found in compared):
+        _create_rejected(connection, mapping, bill.parameters)
     audits = bound_audits([*mapping_audits(mapping), *contract_audits(contract)], bill.parameters)
-    return staged, [_control(connection, lineage, bill), *run_audits(connection, contract.table, audits)]
+    return staged, [_control(compared, lineage, bill), *run_audits(connection, contract.table, audits)]
 
 
 def _stage(
@@ -245,6 +249,13 @@ def mapping_audits(mapping: str) -> Sequence[Audit]:
     return [Audit.model_validate(audit) for audit in content["audits"]]
 
 
+def _create_no_rejected(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE rejected "
+        "(source_file VARCHAR, source_row BIGINT, line_item_type VARCHAR, reason VARCHAR, row_json VARCHAR)"
+    )
+
+
 def _create_rejected(connection: duckdb.DuckDBPyConnection, mapping: str, parameters: Mapping[str, Parameter]) -> None:
     select = bind_used(load_sql(f"normalise/{mapping}.rejected"), parameters)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE rejected AS {select}")
@@ -270,8 +281,21 @@ def _create_control(connection: duckdb.DuckDBPyConnection, mapping: str, paramet
     )
 
 
-def _control(connection: duckdb.DuckDBPyConnection, lineage: Lineage, bill: _Bill) -> AuditResult:
-    """Compare the delivery's control totals with the charges made of it; what the user accepts is taken off."""
+@dataclass(frozen=True)
+class _Compared:
+    """The control totals of one currency less what was made of it and what another source claims.
+
+    ``differences`` are in that currency, one for each of ``_COSTS``.
+    """
+
+    currency: str | None
+    unmapped_rows: int
+    unexpected_rows: int
+    rejected_rows: int
+    differences: tuple[Decimal, ...]
+
+
+def _compare(connection: duckdb.DuckDBPyConnection) -> list[_Compared]:
     rows = connection.sql(
         "SELECT coalesce(delivered.BillingCurrency, made.BillingCurrency) AS currency, "
         "coalesce(rows_delivered, 0) - coalesce(rows_netted, 0) - coalesce(rows_claimed, 0) - coalesce(rows_mapped, 0) AS unmapped_rows, "
@@ -285,17 +309,30 @@ def _control(connection: duckdb.DuckDBPyConnection, lineage: Lineage, bill: _Bil
         "LEFT JOIN claimed_totals AS claimed ON coalesce(delivered.BillingCurrency, made.BillingCurrency) = claimed.BillingCurrency "
         "ORDER BY currency"
     ).fetchall()
-    problems = _emptied(lineage, bill) if not rows else []
-    for currency, unmapped, unexpected, rejected, *differences in rows:
-        if unmapped:
+    return [
+        _Compared(currency, unmapped, unexpected, rejected, tuple(differences))
+        for currency, unmapped, unexpected, rejected, *differences in rows
+    ]
+
+
+def _control(compared: Sequence[_Compared], lineage: Lineage, bill: _Bill) -> AuditResult:
+    """Whether the control totals and the charges are the same; what the user accepts is taken off."""
+    problems = [] if compared else _emptied(lineage, bill)
+    for found in compared:
+        if found.unmapped_rows:
             problems.append(
-                f"{currency}: {unmapped:,} delivered row(s) were not mapped ({rejected:,} of them rejected)"
+                f"{found.currency}: {found.unmapped_rows:,} delivered row(s) were not mapped "
+                f"({found.rejected_rows:,} of them rejected)"
             )
-        if unexpected:
-            problems.append(f"{currency}: {unexpected:,} row(s) expected from splitting fees are missing")
-        for cost, difference in zip(_COSTS, differences, strict=True):
-            if difference not in (0, _accepted(lineage, bill, currency, cost)):
-                problems.append(f"{currency}: {cost} of the charges lacks {plain(difference)} against the delivery")
+        if found.unexpected_rows:
+            problems.append(
+                f"{found.currency}: {found.unexpected_rows:,} row(s) expected from splitting fees are missing"
+            )
+        for cost, difference in zip(_COSTS, found.differences, strict=True):
+            if difference not in (0, _accepted(lineage, bill, found.currency, cost)):
+                problems.append(
+                    f"{found.currency}: {cost} of the charges lacks {plain(difference)} against the delivery"
+                )
     return AuditResult(
         table="billing.charges",
         audit="control_totals",
@@ -314,7 +351,7 @@ def _emptied(lineage: Lineage, bill: _Bill) -> list[str]:
     return [f"the delivery has no row, while the period has {charges:,} charges, which it would wipe"]
 
 
-def _accepted(lineage: Lineage, bill: _Bill, currency: str, cost: str) -> Decimal:
+def _accepted(lineage: Lineage, bill: _Bill, currency: str | None, cost: str) -> Decimal:
     return sum(
         (
             accepted.amount
@@ -348,10 +385,6 @@ def _keep_rejected(
     lineage: Lineage, space: Workspace, bill: _Bill, failed: Sequence[AuditResult], unreadable: str
 ) -> None:
     """Commit the delivery's rejected rows and the messages of the audits that refused it; none of both clears them."""
-    if unreadable:
-        space.connection.execute(
-            "CREATE OR REPLACE TEMP TABLE rejected (source_file VARCHAR, source_row BIGINT, line_item_type VARCHAR, reason VARCHAR, row_json VARCHAR)"
-        )
     version = literal(bill.delivery.version)
     selects = [
         f"SELECT {version} AS source_version, source_file, source_row, line_item_type, reason, "

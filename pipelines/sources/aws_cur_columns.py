@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 TIMESTAMPS = frozenset(
     {
@@ -187,6 +188,7 @@ class Place:
     key: str | None = None
 
 
+@cache
 def canonical_place(header: str) -> Place | None:
     """The place of a delivered column, by its header in any of AWS's spellings; None for what we don't read.
 

@@ -120,6 +120,8 @@ lines AS NOT MATERIALIZED (
             split_line_item_unused_cost
         ) AS split_cost_allocation
     FROM delivered_lines
+    -- Negation becomes no charge (aws_cur_treatment: netted); left out here, it isn't converted first.
+    WHERE line_item_line_item_type IS DISTINCT FROM 'SavingsPlanNegation'
 ),
 
 -- A rejected line loses its treatment, and with it its place in the join with treatments below.
