@@ -70,7 +70,10 @@ def test_nights_run_what_changed_and_nothing_else(night: CommandLine) -> None:
     assert first.exit_code == 0, first.output + first.errors
     assert periods(first) == ["2026-10  aws delivered anew; globex delivered anew"]
     # A first night leaves the past alone and says so.
-    assert "never pulled: 1 older billing period" in first.output
+    assert (
+        "never pulled: 1 billing period that sources have (2026-03); to pull what is there: apportion run --period 2026-03"
+        in (first.output)
+    )
     # 1.25 of aws and 2 of globex
     assert billed(night) == "billing_period,billed\n2026-10,3.25\n"
 

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from pipelines.config import Settings
+from pipelines.orchestration.nights import FIRST_PERIOD
 
-# No bill that anyone would still allocate is older; an empty period in the list costs nothing.
-FIRST_PERIOD = "2020-01"
 PERIOD_FORMAT = "%Y-%m"
 
 

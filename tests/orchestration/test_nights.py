@@ -46,10 +46,31 @@ def test_a_quiet_night_is_told_with_what_was_looked_at(sources: int, periods: in
     assert nothing_changed(quiet(sources, periods)) == told
 
 
+def test_sources_that_have_closed_months_alone_are_not_called_unchanged() -> None:
+    assert nothing_changed(quiet(1, 2, never_pulled=("2026-03", "2026-04"))) == (
+        "nothing pulled yet: 1 source, 2 billing periods looked at, none of them open"
+    )
+    assert nothing_changed(quiet(1, 3, never_pulled=("2026-03", "2026-04"))).startswith("nothing changed: ")
+
+
 def test_periods_that_no_night_pulls_by_itself_are_told_with_the_command_that_does() -> None:
     assert never_pulled(quiet(1, 3)) == ""
-    assert never_pulled(quiet(1, 3, never_pulled=("2025-01", "2025-03"))) == (
-        "never pulled: 2 older billing periods; to have what sources offer of them: apportion run --period 2025-01..2025-03"
+    assert never_pulled(quiet(1, 4, never_pulled=("2025-11", "2025-12", "2026-01", "2026-03"))) == (
+        "never pulled: 4 billing periods that sources have (2025-11..2026-01, 2026-03); to pull what is there: "
+        "apportion run --period 2025-11..2026-03"
+    )
+    assert never_pulled(quiet(1, 3, never_pulled=("2026-03",))) == (
+        "never pulled: 1 billing period that sources have (2026-03); to pull what is there: apportion run --period 2026-03"
+    )
+
+
+def test_a_period_before_the_first_that_can_be_run_is_not_proposed() -> None:
+    assert never_pulled(quiet(1, 3, never_pulled=("2019-11", "2019-12", "2020-01"))) == (
+        "never pulled: 1 billing period that sources have (2020-01); to pull what is there: apportion run --period 2020-01; "
+        "left alone, because they are before 2020-01: 2019-11..2019-12"
+    )
+    assert never_pulled(quiet(1, 1, never_pulled=("2018-02",))) == (
+        "left alone, because they are before 2020-01: 2018-02"
     )
 
 

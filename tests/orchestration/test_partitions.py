@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.config import Settings
-from pipelines.orchestration.partitions import FIRST_PERIOD, billing_periods
+from pipelines.orchestration.nights import FIRST_PERIOD
+from pipelines.orchestration.partitions import billing_periods
 
 
 def settings(as_of: datetime | None = None) -> Settings:

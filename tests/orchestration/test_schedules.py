@@ -54,8 +54,8 @@ def test_a_night_on_which_nothing_changed_is_skipped_in_a_sentence(monkeypatch: 
     answer, _ = evaluated(monkeypatch, Night(reasons={}, refused={}, never_pulled=("2025-01",), sources=6, periods=24))
 
     assert answer == dg.SkipReason(
-        "nothing changed: 6 sources, 24 billing periods looked at; never pulled: 1 older billing period; to have what "
-        "sources offer of them: apportion run --period 2025-01..2025-01"
+        "nothing changed: 6 sources, 24 billing periods looked at; never pulled: 1 billing period that sources have "
+        "(2025-01); to pull what is there: apportion run --period 2025-01"
     )
 
 
