@@ -165,7 +165,7 @@ def test_a_quiet_night_imports_nothing_that_it_does_not_need(night: CommandLine)
             "try:\n"
             f"    main(['run', '--config', {str(night.configuration)!r}])\n"
             "except SystemExit as ended:\n"
-            "    print(ended.code, sorted({'dagster', 'polars', 'pyarrow', 'boto3', 'azure', 'google'} & sys.modules.keys()))\n",
+            "    print(ended.code, sorted({'dagster', 'polars', 'pyarrow', 'botocore', 'azure', 'google'} & sys.modules.keys()))\n",
         ],
         cwd=REPOSITORY,
         env={**os.environ, "DAGSTER_HOME": ""},

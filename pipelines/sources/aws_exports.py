@@ -113,14 +113,17 @@ def _legacy_reports(client: Any) -> Iterator[Export]:
 
 
 def _client(service: str, region: str | None) -> Any:
-    import boto3
     from botocore.config import Config
 
-    session = boto3.session.Session()
-    home = "cn-northwest-1" if (region or session.region_name or "").startswith("cn-") else "us-east-1"
+    from pipelines.sources.stores.aws_clients import aws_client
+
     # Nothing depends on an answer, so that a network that leads to S3 alone must not hold up a night.
     config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3})
-    return session.client(service, region_name=home, config=config)
+    return aws_client(
+        service,
+        region=lambda configured: "cn-northwest-1" if (region or configured or "").startswith("cn-") else "us-east-1",
+        config=lambda _: config,
+    )
 
 
 def _is_aws(endpoint_url: str) -> bool:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import boto3
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import (
@@ -32,6 +31,7 @@ from botocore.exceptions import (
 
 from pipelines.errors import DeliveryError
 from pipelines.sources.deliveries import ObjectMoved
+from pipelines.sources.stores.aws_clients import aws_client
 from pipelines.sources.stores.base import StoredObject
 
 _Answer = TypeVar("_Answer")
@@ -271,14 +271,12 @@ class S3Store:
 
 
 def _client(endpoint_url: str | None, region: str | None) -> Any:
-    # A session of its own: boto3's shared one is not for several threads.
-    session = boto3.session.Session()
     is_plain = bool(endpoint_url and endpoint_url.startswith("http://"))
-    return session.client(
+    return aws_client(
         "s3",
         endpoint_url=endpoint_url,
-        region_name=region or session.region_name or "us-east-1",
-        config=Config(
+        region=lambda configured: region or configured or "us-east-1",
+        config=lambda session: Config(
             connect_timeout=10,
             read_timeout=60,
             retries={"mode": "standard", "total_max_attempts": 5},
