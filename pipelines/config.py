@@ -186,8 +186,17 @@ class Claim(_Part):
     """
 
     source: SourceName
-    billing_account: str
-    sub_account: str | None = None
+    billing_account: Annotated[str, Field(min_length=1)]
+    sub_account: Annotated[str, Field(min_length=1)] | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The accounts as two spellings of them have them in common (sql/macros/account_key.sql)."""
+        return _account_key(self.billing_account), _account_key(self.sub_account or "")
+
+
+def _account_key(account: str) -> str:
+    return account.lower().rpartition("/")[2].lstrip("0") or account.lower()
 
 
 class AcceptedDifference(_Part):
@@ -239,9 +248,11 @@ class Settings(_Part):
         for claim in self.claims:
             if claim.source not in bills:
                 raise ValueError(f"claims: there is no bill called {claim.source}")
-        accounts = [(claim.billing_account, claim.sub_account) for claim in self.claims]
-        if doubled := sorted({str(account) for account, sub in accounts if accounts.count((account, sub)) > 1}):
-            raise ValueError(f"claims: claimed twice: {', '.join(doubled)}")
+        keys = [claim.key for claim in self.claims]
+        doubled = [claim for claim in self.claims if keys.count(claim.key) > 1]
+        if doubled:
+            told = [f"{claim.sub_account or claim.billing_account} by {claim.source}" for claim in doubled]
+            raise ValueError(f"claims: claimed twice: {', '.join(told)}")
         return self
 
     def now(self) -> datetime:

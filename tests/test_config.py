@@ -93,7 +93,17 @@ def test_environment_variables_fill_secrets_in(tmp_path: Path, monkeypatch: pyte
         (
             "lake: l\nbills:\n  - {name: a, kind: focus, location: x}\n  - {name: b, kind: focus, location: y}\n"
             "claims:\n  - {source: a, billing_account: '1'}\n  - {source: b, billing_account: '1'}\n",
-            "claims: claimed twice: 1",
+            "claims: claimed twice: 1 by a, 1 by b",
+        ),
+        (
+            "lake: l\nbills:\n  - {name: a, kind: focus, location: x}\n  - {name: b, kind: focus, location: y}\n"
+            "claims:\n  - {source: a, billing_account: '0012', sub_account: /subscriptions/AB}\n"
+            "  - {source: b, billing_account: '12', sub_account: ab}\n",
+            "claims: claimed twice: /subscriptions/AB by a, ab by b",
+        ),
+        (
+            "lake: l\nbills:\n  - {name: a, kind: focus, location: x}\nclaims:\n  - {source: a, billing_account: ''}\n",
+            "line 5, claims.0.billing_account: String should have at least 1 character",
         ),
         ("lake: ./a%20b\n", "would be read as another character"),
         ("lake: ./a*b\n", "would be read as a pattern"),

@@ -54,7 +54,7 @@ def period_state(connection: duckdb.DuckDBPyConnection, lineage: Lineage, period
         *_refused(lineage, period),
         *_missing(lineage, files, period),
         *(problem for contract in period_tables() for problem in _out_of_step(lineage, contract, files, recorded)),
-        *_claimed_twice(connection, files["billing.charges"]),
+        *_claimed_twice(connection, lineage, files["billing.charges"]),
         *_claimed_but_not_brought(connection, lineage, files["billing.charges"], period),
     ]
     return PeriodState(period, files, tuple(problems))
@@ -106,19 +106,30 @@ def _out_of_step(
     return problems
 
 
-def _claimed_twice(connection: duckdb.DuckDBPyConnection, charges: tuple[TableFile, ...]) -> list[str]:
+def _claimed_twice(
+    connection: duckdb.DuckDBPyConnection, lineage: Lineage, charges: tuple[TableFile, ...]
+) -> list[str]:
     """Accounts whose bill two sources brought for the same period (CONTRACTS.md §2).
 
     Compared by provider, not by invoice issuer, and by what two spellings of an id have in common: two exports of one
-    account may spell both differently.
+    account may spell both differently. Of a bill that claims divide by sub-account, what one source has without any is what
+    another has under the billing account itself, such as the tax of an invoice.
     """
     if len({file.partition["x_SourceName"] for file in charges}) < 2:
         return []
+    divided = ", ".join(
+        f"account_key({literal(claim.billing_account)})" for claim in lineage.settings.claims if claim.sub_account
+    )
+    sub_account = (
+        f"CASE WHEN account_key(BillingAccountId) IN ({divided}) THEN coalesce(SubAccountId, BillingAccountId) ELSE SubAccountId END"
+        if divided
+        else "SubAccountId"
+    )
     overlaps = connection.sql(
         "SELECT payer, count(*) AS accounts, min(sub_account) AS example, sources FROM ("
         "  SELECT min(BillingAccountId) AS payer, min(SubAccountId) AS sub_account, "
         "    string_agg(DISTINCT source, ' and ' ORDER BY source) AS sources"
-        f"  FROM ({_accounts_of(charges)}) GROUP BY provider, account_key(BillingAccountId), account_key(SubAccountId)"
+        f"  FROM ({_accounts_of(charges)}) GROUP BY provider, account_key(BillingAccountId), account_key({sub_account})"
         "  HAVING count(DISTINCT source) > 1"
         ") GROUP BY payer, sources ORDER BY ALL"
     ).fetchall()
@@ -153,7 +164,9 @@ def _claimed_but_not_brought(
         f"FROM ({left_out}) AS left_out WHERE NOT EXISTS (SELECT 1 FROM ({brought}) AS brought "
         "  WHERE brought.source = left_out.claimed_by AND brought.provider IS NOT DISTINCT FROM left_out.provider"
         "  AND account_key(brought.BillingAccountId) = account_key(left_out.BillingAccountId)"
-        "  AND account_key(brought.SubAccountId) IS NOT DISTINCT FROM account_key(left_out.SubAccountId))"
+        # Where one export names no sub-account, as for the tax of an invoice, another may name the billing account or a user.
+        "  AND (left_out.SubAccountId IS NULL OR account_key(coalesce(brought.SubAccountId, brought.BillingAccountId)) "
+        "    = account_key(left_out.SubAccountId))) "
         "GROUP BY claimed_by, BillingAccountId, source ORDER BY ALL"
     ).fetchall()
     return [
