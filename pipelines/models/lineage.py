@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from pipelines.lake.landing import landed_periods, newest
 from pipelines.lake.paths import Lake, partition_path
 from pipelines.lake.tables import TableFile, table_files
 from pipelines.models.contracts import Scope, TableContract, contracts
+from pipelines.sources.days import measured_days
 
 USAGE_TABLE_OF_KIND = {"dcgm-files": "usage.gpu_hours", "litellm": "usage.tokens"}
 
@@ -58,13 +59,6 @@ def month_of(period_or_day: str) -> str:
     return period_or_day[:7]
 
 
-def days_of(period: str) -> list[str]:
-    """Every UTC day of a billing period."""
-    first = date.fromisoformat(f"{period}-01")
-    following = (first + timedelta(days=31)).replace(day=1)
-    return [str(first + timedelta(days=number)) for number in range((following - first).days)]
-
-
 class Lineage:
     """The lake's state as one step sees it: the current files, the newest deliveries, the rules in force.
 
@@ -75,7 +69,7 @@ class Lineage:
         self.settings = settings
         self.lake = Lake(settings.lake)
         self._files: dict[str, list[TableFile]] = {}
-        self._charged_from: dict[str, str] = {}
+        self._charged_days: dict[str, tuple[str, str]] = {}
         self._rule_set: RuleSet | None = None
 
     @property
@@ -169,6 +163,20 @@ class Lineage:
         landed = {name: newest(self.lake, name, period) for name in names}
         return {f"landing/{name}/{period}": delivery.token for name, delivery in landed.items() if delivery}
 
+    def charged_days(self, period: str) -> tuple[str, str]:
+        """The first and the last day whose measurements a period's charges are divided by.
+
+        A correction reaches back before the month. Use may end on the day after it, where the bill's month ends after UTC's
+        (:func:`pipelines.sources.days.measured_days`); a prepaid year reaches further, where nothing is measured yet.
+        """
+        if period not in self._charged_days:
+            *days, day_after = measured_days(period)
+            files = [file.path for file in self.files("billing.charges") if file.partition["x_BillingPeriod"] == period]
+            start, reaches_day_after = _reach(files, day_after)
+            first = f"{start:%Y-%m-%d}" if start else days[0]
+            self._charged_days[period] = min(first, days[0]), day_after if reaches_day_after else days[-1]
+        return self._charged_days[period]
+
     def _selector(
         self, scope: Scope, contract: TableContract, partition: Mapping[str, str]
     ) -> Callable[[Mapping[str, str]], bool]:
@@ -183,25 +191,21 @@ class Lineage:
         if scope == "month":
             return lambda candidate: candidate["x_Day"].startswith(own)
         if scope == "charged_days":
-            first, last = self._charged_days(own)
+            first, last = self.charged_days(own)
             return lambda candidate: first <= candidate["x_Day"] <= last
         raise ConfigurationError(f"{contract.table} has an input of unknown scope {scope}.", where=str(contract.file))
 
-    def _charged_days(self, period: str) -> tuple[str, str]:
-        """From the first day that the period's bill charges for to the period's last day.
 
-        A correction reaches back; a prepaid year reaches past the period, but nothing is measured there yet.
-        """
-        if period not in self._charged_from:
-            files = [file.path for file in self.files("billing.charges") if file.partition["x_BillingPeriod"] == period]
-            self._charged_from[period] = min(_first_day(files) or f"{period}-01", f"{period}-01")
-        return self._charged_from[period], days_of(period)[-1]
-
-
-def _first_day(charges: list[Path]) -> str | None:
-    """The first day that files of charges charge for; None where they have no row."""
+def _reach(charges: list[Path], day_after: str) -> tuple[datetime | None, bool]:
+    """When the earliest of a period's charges starts, and whether one ends within the day after its month."""
     if not charges:
-        return None
+        return None, False
     with duckdb.connect(":memory:") as connection:
-        row = connection.execute(f"SELECT min(ChargePeriodStart) FROM read_parquet({file_list(charges)})").fetchone()
-    return f"{row[0]:%Y-%m-%d}" if row and row[0] else None
+        row = connection.execute(
+            "SELECT min(ChargePeriodStart), coalesce(bool_or(ChargePeriodEnd > day_after "
+            "AND ChargePeriodEnd <= day_after + INTERVAL 1 DAY), false) "
+            f"FROM read_parquet({file_list(charges)}), (SELECT CAST($1 AS TIMESTAMP) AS day_after)",
+            [day_after],
+        ).fetchone()
+    assert row is not None
+    return row[0], row[1]

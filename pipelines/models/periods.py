@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +49,16 @@ def known_periods(lineage: Lineage) -> list[str]:
 def period_state(connection: duckdb.DuckDBPyConnection, lineage: Lineage, period: str) -> PeriodState:
     """Compare what each table of a period was made from with what it would be made from now."""
     files = {contract.table: tuple(_files_of(lineage, contract, period)) for contract in period_tables()}
-    recorded = recorded_inputs(connection, [file for group in files.values() for file in group])
+    compared = {table: (*group, *_of_day_after(lineage, contracts()[table], period)) for table, group in files.items()}
+    recorded = recorded_inputs(connection, [file for group in compared.values() for file in group])
     problems = [
         *_refused(lineage, period),
         *_missing(lineage, files, period),
-        *(problem for contract in period_tables() for problem in _out_of_step(lineage, contract, files, recorded)),
+        *(
+            why
+            for table, group in compared.items()
+            for why in _out_of_step(lineage, contracts()[table], group, recorded)
+        ),
         *_claimed_twice(connection, lineage, files["billing.charges"]),
         *_claimed_but_not_brought(connection, lineage, files["billing.charges"], period),
     ]
@@ -69,6 +74,14 @@ def _files_of(lineage: Lineage, contract: TableContract, period: str) -> list[Ta
         for file in lineage.files(contract.table)
         if month_of(file.partition[column]) == period and lineage.has_begun(file.partition[column])
     ]
+
+
+def _of_day_after(lineage: Lineage, contract: TableContract, period: str) -> list[TableFile]:
+    """The files of the day after the month, where the period is charged for it. They are published with the next month."""
+    _, last = lineage.charged_days(period)
+    if contract.period_column() != "x_Day" or month_of(last) == period or not lineage.has_begun(last):
+        return []
+    return [file for file in lineage.files(contract.table) if file.partition["x_Day"] == last]
 
 
 def _refused(lineage: Lineage, period: str) -> list[str]:
@@ -93,11 +106,11 @@ def _missing(lineage: Lineage, files: Mapping[str, tuple[TableFile, ...]], perio
 def _out_of_step(
     lineage: Lineage,
     contract: TableContract,
-    files: Mapping[str, tuple[TableFile, ...]],
+    files: Sequence[TableFile],
     recorded: Mapping[Path, Mapping[str, str]],
 ) -> list[str]:
     problems = []
-    for file in files[contract.table]:
+    for file in files:
         now, then = lineage.inputs(contract, file.partition), recorded[file.path]
         if now != then:
             changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))

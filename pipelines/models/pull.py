@@ -18,6 +18,7 @@ from pipelines.lake.landing import (
     note_refusal,
 )
 from pipelines.lake.paths import Lake
+from pipelines.sources.days import measured_days
 from pipelines.sources.deliveries import Delivery, ObjectMoved
 from pipelines.sources.kinds import refusal_before_landing, source_kind
 
@@ -41,7 +42,7 @@ class Pulled:
 
 
 def pull(lake: Lake, source: BillSource | UsageSource, period: str) -> Pulled:
-    """Land what a source has for a billing period: a bill's newest delivery, or each day of a usage source.
+    """Land what a source has for a billing period: a bill's newest delivery, or each day that a usage source measured it on.
 
     Where the source looks as it did when the period was landed last, nothing is read. Raises DeliveryError for a delivery
     that is incomplete, keeps changing while it is read, or holds what must not be kept.
@@ -69,7 +70,7 @@ def _pull_anew(lake: Lake, source: BillSource | UsageSource, period: str) -> Pul
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             listed = source_kind(source.kind).deliveries(source, period, LandedSource(lake, source.name))
-            landed = [_land(lake, delivery) for delivery in listed]
+            landed = [_land(lake, delivery, period) for delivery in listed]
         except ObjectMoved:
             if attempt == _ATTEMPTS:
                 raise
@@ -79,16 +80,18 @@ def _pull_anew(lake: Lake, source: BillSource | UsageSource, period: str) -> Pul
 
 
 def _landed(lake: Lake, source_name: str, period: str) -> tuple[LandedDelivery, ...]:
-    """The newest landed deliveries of a billing period: one of a bill, one for each day of a usage source."""
-    periods = [landed for landed in landed_periods(lake, source_name) if landed.startswith(period)]
+    """The newest landed deliveries of a billing period: one of a bill, one for each measured day of a usage source."""
+    wanted = {period, *measured_days(period)}
+    periods = [landed for landed in landed_periods(lake, source_name) if landed in wanted]
     return tuple(delivery for landed in periods if (delivery := newest(lake, source_name, landed)))
 
 
-def _land(lake: Lake, delivery: Delivery) -> tuple[LandedDelivery, bool]:
+def _land(lake: Lake, delivery: Delivery, period: str) -> tuple[LandedDelivery, bool]:
     known = newest(lake, delivery.source_name, delivery.period)
     if known is None or known.signature != delivery.signature:
         if refuse := refusal_before_landing(delivery.source_kind):
             refuse(delivery)
-        # Before it lands, so that a run killed at any moment leaves the period to be finished the next night.
-        note_pending(lake, delivery.period[: len("YYYY-MM")])
+        # Before it lands, so that a run killed at any moment leaves the period to be finished the next night. The next month,
+        # whose first day may land here, sees that in its own look.
+        note_pending(lake, period)
     return land(lake, delivery)

@@ -12,8 +12,9 @@ from pipelines.lake.tables import commit, stage
 from pipelines.models import usage_facts
 from pipelines.models.build import Built, Workspace, audit_and_commit, workspace
 from pipelines.models.contracts import TableContract, contracts
-from pipelines.models.lineage import Lineage, build_token, days_of
+from pipelines.models.lineage import Lineage, build_token
 from pipelines.models.sql_models import register_mappings
+from pipelines.sources.days import measured_days
 
 _DELIVERIES = "usage.deliveries"
 _CREATE: Mapping[
@@ -25,7 +26,7 @@ _CREATE: Mapping[
 
 
 def build_usage(lineage: Lineage, table: str, period: str) -> Built:
-    """Build the changed days of a usage table in a billing period.
+    """Build the changed ones of the days that a billing period is measured on.
 
     Raises DeliveryError for a delivery that can't be read and AuditFailed; then none of the days was committed.
     """
@@ -58,8 +59,8 @@ def build_usage(lineage: Lineage, table: str, period: str) -> Built:
 
 
 def _days(lineage: Lineage, table: str, period: str) -> list[str]:
-    """The period's days that began before the figures' as-of moment and that there is something to say about."""
-    days = [day for day in days_of(period) if lineage.has_begun(day)]
+    """The period's measured days that began before the figures' as-of moment and that there is something to say about."""
+    days = [day for day in measured_days(period) if lineage.has_begun(day)]
     if table == _DELIVERIES:
         return days if lineage.settings.usage else []
     landed = {day for source in lineage.usage_sources(table) for day in landed_periods(lineage.lake, source.name)}

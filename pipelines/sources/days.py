@@ -1,12 +1,85 @@
-"""What the trial of a source finds that lies as files of days."""
+"""Usage that is delivered as files of UTC days: what a billing period needs of it, how it looks, and its trial."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.errors import DeliveryError
+from pipelines.sources.deliveries import (
+    DeliveredFile,
+    Delivery,
+    Landed,
+    LandedPeriod,
+    content_version,
+    local_file,
+    signature_of,
+)
 from pipelines.sources.findings import Finding
+
+if TYPE_CHECKING:
+    from pipelines.config import UsageSource
+
+
+def measured_days(period: str) -> list[str]:
+    """The UTC days that the charges of a billing period are measured on: those of its month and the day after.
+
+    A bill's month may end after UTC's: Google's at midnight in Los Angeles, 07:00 or 08:00 UTC
+    (https://cloud.google.com/billing/docs/how-to/export-data-bigquery-tables/standard-usage).
+    """
+    first = date.fromisoformat(f"{period}-01")
+    following = (first + timedelta(days=31)).replace(day=1)
+    return [str(first + timedelta(days=number)) for number in range((following - first).days + 1)]
+
+
+def look_at_days(files: Iterable[tuple[str, str, Path]]) -> dict[str, str]:
+    """Billing period to a hash over the names, sizes and times of the files of its :func:`measured_days`.
+
+    ``files`` lists day, name and path of each. The day after counts only for a period that has days of its own.
+    """
+    days: defaultdict[str, list[DeliveredFile]] = defaultdict(list)
+    for day, name, path in files:
+        days[day].append(local_file(path, f"{day}/{name}"))
+    return {
+        period: signature_of(
+            sorted((file for day in measured_days(period) for file in days.get(day, ())), key=lambda file: file.name)
+        )
+        for period in sorted({day[: len("YYYY-MM")] for day in days})
+    }
+
+
+def deliveries_of_days(
+    source: UsageSource, files: Iterable[tuple[str, str, Path]], period: str | None, landed: Landed
+) -> list[Delivery]:
+    """One delivery for each UTC day that has files, in order; with ``period`` only its :func:`measured_days`.
+
+    ``files`` lists day, name and path of each.
+    """
+    wanted = None if period is None else set(measured_days(period))
+    days: defaultdict[str, list[DeliveredFile]] = defaultdict(list)
+    for day, name, path in files:
+        if wanted is None or day in wanted:
+            days[day].append(local_file(path, name))
+    return [
+        _delivery(source, day, sorted(delivered, key=lambda file: file.name), landed.period(day))
+        for day, delivered in sorted(days.items())
+    ]
+
+
+def _delivery(source: UsageSource, day: str, files: list[DeliveredFile], landed: LandedPeriod | None) -> Delivery:
+    signature = signature_of(files)
+    return Delivery(
+        source_name=source.name,
+        source_kind=source.kind,
+        period=day,
+        # Naming a version reads every file: an unchanged day keeps the name it has.
+        version=landed.version if landed and landed.signature == signature else content_version(files),
+        signature=signature,
+        files=tuple(files),
+    )
 
 
 def check_days(place: str, files: Callable[[], Iterable[tuple[str, str, Path]]]) -> list[Finding]:

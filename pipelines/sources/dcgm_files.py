@@ -8,7 +8,6 @@ Laid out as ``<location>/<YYYY-MM-DD>/*.json``, a folder for each UTC day; each 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,16 +16,11 @@ import duckdb
 
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import scanned
-from pipelines.sources.days import check_days
+from pipelines.sources.days import check_days, deliveries_of_days, look_at_days
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
-    DeliveredFile,
     Delivery,
     Landed,
-    LandedPeriod,
-    content_version,
-    local_file,
-    signature_of,
 )
 
 if TYPE_CHECKING:
@@ -62,25 +56,15 @@ FROM read_json(
 
 def look(source: UsageSource, landed: Landed = NOTHING_LANDED) -> dict[str, str]:
     """Billing period to a hash over its files' names, sizes and times. Raises DeliveryError as :func:`deliveries` does."""
-    months: defaultdict[str, list[DeliveredFile]] = defaultdict(list)
-    for day, name, path in _files(source):
-        months[day[:7]].append(local_file(path, f"{day}/{name}"))
-    return {month: signature_of(sorted(files, key=lambda file: file.name)) for month, files in sorted(months.items())}
+    return look_at_days(_files(source))
 
 
 def deliveries(source: UsageSource, period: str | None = None, landed: Landed = NOTHING_LANDED) -> list[Delivery]:
-    """One delivery for each UTC day that has files, in order of days; with ``period`` only the days of that billing period.
+    """One delivery for each UTC day that has files, in order of days; with ``period`` only those that its charges are measured on.
 
     Raises DeliveryError when the location doesn't exist or a folder is named like a day that no calendar has.
     """
-    days: defaultdict[str, list[DeliveredFile]] = defaultdict(list)
-    for day, name, path in _files(source):
-        if period is None or day.startswith(period):
-            days[day].append(local_file(path, name))
-    return [
-        _delivery(source, day, sorted(files, key=lambda file: file.name), landed.period(day))
-        for day, files in sorted(days.items())
-    ]
+    return deliveries_of_days(source, _files(source), period, landed)
 
 
 def check(source: UsageSource) -> list[Finding]:
@@ -191,19 +175,6 @@ def _day(folder: Path, source: UsageSource) -> str:
             found=folder.name,
             remedy="rename the folder",
         ) from None
-
-
-def _delivery(source: UsageSource, day: str, files: list[DeliveredFile], landed: LandedPeriod | None) -> Delivery:
-    signature = signature_of(files)
-    return Delivery(
-        source_name=source.name,
-        source_kind=source.kind,
-        period=day,
-        # Naming a version reads every file: an unchanged day keeps the name it has.
-        version=landed.version if landed and landed.signature == signature else content_version(files),
-        signature=signature,
-        files=tuple(files),
-    )
 
 
 def _refuse_other_responses(connection: duckdb.DuckDBPyConnection, files: str) -> None:
