@@ -22,6 +22,7 @@ from pipelines.sources.deliveries import DeliveredFile, Delivery, ObjectMoved
 
 _RECORD = "delivery.json"
 _LOOKS = "looks.json"
+_READ_FILES = "read.json"
 _NEWEST = "newest"
 _REFUSED = "refused"
 
@@ -70,6 +71,19 @@ class LandedSource:
             return {}
         looks: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
         return looks
+
+    @property
+    def read(self) -> Mapping[str, str]:
+        """What reading files told at the last look, also of files whose periods never landed."""
+        file = self.lake.landing / self.source_name / _READ_FILES
+        read: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return read
+
+    def note_read(self, read: Mapping[str, str]) -> None:
+        """Keep what reading files told, in place of what was kept before."""
+        if read != self.read:
+            text = json.dumps(dict(sorted(read.items())), indent=1, ensure_ascii=False)
+            write_durably(self.lake.landing / self.source_name / _READ_FILES, text)
 
     def period(self, period: str) -> LandedDelivery | None:
         """The newest landed delivery of a period; None where there is none."""

@@ -332,10 +332,9 @@ def _bare_files(source: AwsCurSource) -> tuple[DeliveredFile, ...]:
 
 def _look_at_files(source: AwsCurSource, landed: Landed) -> dict[str, str]:
     signature = signature_of(_bare_files(source))
-    if landed.looks and set(landed.looks.values()) == {signature}:
-        # Their periods are known from when they were read.
-        return dict.fromkeys(sorted(landed.looks), signature)
-    return {delivery.period: signature for delivery in _bare_deliveries(source)}
+    read = landed.read.get(signature) or ",".join(delivery.period for delivery in _bare_deliveries(source))
+    landed.note_read({signature: read})
+    return dict.fromkeys(read.split(","), signature)
 
 
 def _bare_deliveries(source: AwsCurSource) -> list[Delivery]:

@@ -54,7 +54,10 @@ def look(source: AzureCostSource, landed: Landed = NOTHING_LANDED) -> dict[str, 
 
         return azure_cost_details.look(source)
     if source.location is None:
-        return {delivery.period: delivery.signature for delivery in _bare_deliveries(source)}
+        signature = signature_of(_bare_files(source))
+        read = landed.read.get(signature) or ",".join(delivery.period for delivery in _bare_deliveries(source))
+        landed.note_read({signature: read})
+        return dict.fromkeys(read.split(","), signature)
     store = open_store(source)
     listing = store.objects()
     by_folder: dict[str, list[StoredObject]] = {}
@@ -255,7 +258,7 @@ def _refuse_empty_beside_full(
         )
 
 
-def _bare_deliveries(source: AzureCostSource) -> list[Delivery]:
+def _bare_files(source: AzureCostSource) -> tuple[DeliveredFile, ...]:
     for path in source.files:
         if not path.is_file():
             raise DeliveryError(
@@ -263,7 +266,7 @@ def _bare_deliveries(source: AzureCostSource) -> list[Delivery]:
                 where=str(path),
                 remedy="correct 'files:' in the configuration",
             )
-    files = [local_file(path, f"{_report_by_name(path)}/{path.name}") for path in source.files]
+    files = tuple(local_file(path, f"{_report_by_name(path)}/{path.name}") for path in source.files)
     if doubled := sorted({file.name for file in files if [each.name for each in files].count(file.name) > 1}):
         raise DeliveryError(
             f"{source.name}: two files have the same name.",
@@ -271,6 +274,11 @@ def _bare_deliveries(source: AzureCostSource) -> list[Delivery]:
             found=", ".join(doubled),
             remedy="rename one of them: a file's name is part of the key of its charges",
         )
+    return files
+
+
+def _bare_deliveries(source: AzureCostSource) -> list[Delivery]:
+    files = _bare_files(source)
     format_ = _format(source.name, files)
     with connect() as connection:
         periods = sorted({period for path in source.files for period in billing_periods(connection, LAYOUT, path)})
@@ -288,7 +296,7 @@ def _bare_deliveries(source: AzureCostSource) -> list[Delivery]:
             period=period,
             version=version,
             signature=signature_of(files),
-            files=tuple(files),
+            files=files,
             details={
                 "format": format_,
                 "reports": " ".join(sorted({file.name.partition("/")[0] for file in files})),

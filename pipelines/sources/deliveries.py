@@ -82,6 +82,13 @@ class Landed(Protocol):
     def looks(self) -> Mapping[str, str]:
         """By billing period: the look from which the period was landed last."""
 
+    @property
+    def read(self) -> Mapping[str, str]:
+        """What reading files told at the last look, such as their billing periods, by what names a file and its content."""
+
+    def note_read(self, read: Mapping[str, str]) -> None:
+        """Keep what reading files told, of all that are there now, so that no look reads them again."""
+
     def period(self, period: str) -> LandedPeriod | None:
         """The newest landed delivery of a period; None where there is none."""
 
@@ -91,6 +98,10 @@ class NothingLanded:
     """Landing before anything landed."""
 
     looks: Mapping[str, str] = field(default_factory=dict)
+    read: Mapping[str, str] = field(default_factory=dict)
+
+    def note_read(self, read: Mapping[str, str]) -> None:
+        """Nothing is kept."""
 
     def period(self, period: str) -> LandedPeriod | None:
         """Nothing."""

@@ -1,7 +1,7 @@
 """Files in FOCUS, from anyone: single files, or all that lie in a folder, a bucket, a container.
 
 Nothing beside such files says which billing periods they hold, so that each is read once, when it is new. What the reading
-told is kept in the file's pin in landing, so that a night on which nothing changed lists and reads nothing.
+told is kept beside what landed, so that a night on which nothing changed lists and reads nothing.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class _Content:
     dialect: str
     periods: tuple[str, ...]
 
-    def pinned(self, pin: str) -> str:
-        """A pin that tells the content too."""
-        return f"{pin}{_READ}{self.dialect} of {','.join(self.periods)}"
+    def told(self) -> str:
+        """``focus-1.2 of 2026-08,2026-09``."""
+        return f"{self.dialect} of {','.join(self.periods)}"
 
     @classmethod
     def of_pin(cls, pin: str) -> _Content:
@@ -56,7 +56,7 @@ class _Content:
 def look(source: FocusSource, landed: Landed = NOTHING_LANDED) -> dict[str, str]:
     """Billing period to a hash over the names, sizes and pins of the files that hold its rows.
 
-    One listing. Files that landing hasn't are read, because only their rows name their periods.
+    One listing. Files that are new are read, because only their rows name their periods.
     """
     files = _files(source, landed)
     return {period: signature_of(_of_period(files, period)) for period in _periods(files)}
@@ -98,11 +98,12 @@ def check(source: FocusSource) -> list[Finding]:
 
 def _files(source: FocusSource, landed: Landed) -> list[DeliveredFile]:
     """The source's files, each with a pin that tells its content."""
-    known = _known_contents(landed)
-    files = []
+    known, read, files = landed.read, {}, []
     for file in _listed(source):
-        content = known.get((file.name, file.pin)) or _read(source, file)
-        files.append(replace(file, pin=content.pinned(file.pin)))
+        key = f"{file.name}\t{file.pin}"
+        read[key] = known.get(key) or _read(source, file).told()
+        files.append(replace(file, pin=f"{file.pin}{_READ}{read[key]}"))
+    landed.note_read(read)
     if not _periods(files):
         raise DeliveryError(
             f"{source.name}: the files have no row, so that they belong to no billing period.",
@@ -110,17 +111,6 @@ def _files(source: FocusSource, landed: Landed) -> list[DeliveredFile]:
             remedy="have whoever made them deliver them again, or take the source out of the configuration",
         )
     return files
-
-
-def _known_contents(landed: Landed) -> Mapping[tuple[str, str], _Content]:
-    """The content of each landed file, by name and the store's own pin."""
-    known = {}
-    for period in landed.looks:
-        delivery = landed.period(period)
-        for name, pin in (delivery.pins if delivery else {}).items():
-            if _READ in pin:
-                known[name, pin.rpartition(_READ)[0]] = _Content.of_pin(pin)
-    return known
 
 
 def _read(source: FocusSource, file: DeliveredFile) -> _Content:

@@ -2,13 +2,12 @@
 
 A table grows by ingestion day: a billing period's delivery is one Parquet file for each day that brought rows of it, and only days
 that have changed are read again. Extracted files hold rows of one or more invoice months, which are read once and then
-remembered in the file's pin.
+remembered beside what landed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -43,7 +42,6 @@ _LAST_DAY_OF_MONTH_CLOSE = 10
 _BEFORE_MONTH = timedelta(days=5)
 _EVER = "2010-01-01"
 _PARQUET = ".parquet"
-_PIN_OF_MONTHS = re.compile(r"(.*);((?:\d{4}-\d{2},?)+)")
 
 
 def look(source: GcpBillingSource, landed: Landed = NOTHING_LANDED) -> dict[str, str]:
@@ -240,15 +238,15 @@ def _table_delivery(table: BillingTable, period: str, days: Sequence[IngestedDay
 
 def _files_by_period(source: GcpBillingSource, landed: Landed) -> dict[str, list[DeliveredFile]]:
     """The extracted files that have rows of each billing period; a file's pin ends with the periods that it has."""
-    known = _known_files(landed)
-    listed = _listed_files(source)
-    months = _months([file for file in listed if (file.name, file.pin) not in known])
+    listed = {f"{file.name}\t{file.pin}": file for file in _listed_files(source)}
+    known = landed.read
+    months = _months([file for key, file in listed.items() if key not in known])
+    read = {key: known.get(key, ",".join(months.get(file.name, ()))) for key, file in listed.items()}
+    landed.note_read(read)
     found: dict[str, list[DeliveredFile]] = {}
-    for file in listed:
-        periods = known.get((file.name, file.pin)) or months[file.name]
-        pin = f"{file.pin};{','.join(periods)}"
-        for period in periods:
-            found.setdefault(period, []).append(replace(file, pin=pin))
+    for key, file in listed.items():
+        for period in filter(None, read[key].split(",")):
+            found.setdefault(period, []).append(replace(file, pin=f"{file.pin};{read[key]}"))
     if not found:
         raise DeliveryError(
             f"{source.name}: no row of the export is there, so that it belongs to no billing period.",
@@ -257,15 +255,6 @@ def _files_by_period(source: GcpBillingSource, landed: Landed) -> dict[str, list
             remedy="extract the table there, or take the source out of the configuration",
         )
     return {period: files for period, files in found.items() if source.since is None or period >= source.since}
-
-
-def _known_files(landed: Landed) -> dict[tuple[str, str], tuple[str, ...]]:
-    known = {}
-    for period in landed.looks:
-        for name, pin in _landed_pins(landed, period).items():
-            if match := _PIN_OF_MONTHS.fullmatch(pin):
-                known[name, match[1]] = tuple(match[2].split(","))
-    return known
 
 
 def _listed_files(source: GcpBillingSource) -> list[DeliveredFile]:

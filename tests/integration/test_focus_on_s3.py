@@ -34,7 +34,7 @@ def _source(s3: S3Server, bucket: str) -> FocusSource:
 
 def test_new_files_are_read_and_fetched_and_a_second_look_reads_none(s3: S3Server, bucket: str, tmp_path: Path) -> None:
     source, lake = _source(s3, bucket), Lake(tmp_path / "lake")
-    looks = look(source)
+    looks = look(source, LandedSource(lake, source.name))
     for delivery in deliveries(source):
         land(lake, delivery)
         note_look(lake, source.name, delivery.period, looks[delivery.period])
@@ -49,7 +49,7 @@ def test_new_files_are_read_and_fetched_and_a_second_look_reads_none(s3: S3Serve
 
 def test_a_replaced_file_alone_is_read_again(s3: S3Server, bucket: str, tmp_path: Path) -> None:
     source, lake = _source(s3, bucket), Lake(tmp_path / "lake")
-    looks = look(source)
+    looks = look(source, LandedSource(lake, source.name))
     for delivery in deliveries(source):
         land(lake, delivery)
         note_look(lake, source.name, delivery.period, looks[delivery.period])

@@ -12,9 +12,11 @@ import pytest
 
 from pipelines.config import AwsCurSource
 from pipelines.errors import DeliveryError
+from pipelines.lake.landing import LandedSource
+from pipelines.lake.paths import Lake
 from pipelines.sources.aws_cur import check, deliveries, look
 from pipelines.sources.aws_cur_columns import Place, canonical_place
-from pipelines.sources.deliveries import Delivery, NothingLanded
+from pipelines.sources.deliveries import Delivery
 from pipelines.sources.findings import Finding
 from tests.normalise.bills import line, write_cur2, write_legacy
 
@@ -356,17 +358,19 @@ def test_an_execution_whose_manifest_is_still_to_come_changes_nothing(tmp_path: 
     assert look(_source(export)) == before
 
 
-def test_bare_files_that_landed_are_not_read_to_be_looked_at(tmp_path: Path) -> None:
+def test_bare_files_that_were_read_are_not_read_again_to_be_looked_at(tmp_path: Path) -> None:
     file = write_legacy(tmp_path / "bill.csv", [line("Usage", 2)])
     source = AwsCurSource(name="payer", files=(file,))
-    looks = look(source)
+    landed = LandedSource(Lake(tmp_path / "lake"), "payer")
+    looks = look(source, landed)
     assert list(looks) == ["2026-09"]
-    file.write_bytes(b"x" * file.stat().st_size)
+    state = file.stat()
+    file.write_bytes(b"x" * state.st_size)
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert look(source, landed) == looks
     os.utime(file, ns=(0, 1))
     with pytest.raises(DeliveryError):
-        look(source, NothingLanded(looks))
-    write_legacy(file, [line("Usage", 3)])
-    assert look(source, NothingLanded(look(source))) == look(source)
+        look(source, landed)
 
 
 def test_check_tells_what_a_folder_holds(tmp_path: Path) -> None:

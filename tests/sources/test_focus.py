@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -73,35 +71,8 @@ def test_the_version_names_the_content_and_not_when_it_was_copied(folder: Path, 
     ]
 
 
-@dataclass(frozen=True)
-class _Period:
-    pins: Mapping[str, str]
-    version: str = "v1"
-    signature: str = "s1"
-
-
-@dataclass(frozen=True)
-class _Landed:
-    """Landing as it is after these deliveries."""
-
-    deliveries: tuple[Delivery, ...]
-    looks: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def after(cls, source: FocusSource, *periods: str) -> _Landed:
-        landed = tuple(delivery for delivery in focus.deliveries(source) if delivery.period in periods)
-        looks = {period: look for period, look in focus.look(source).items() if period in periods}
-        return cls(landed, looks)
-
-    def period(self, period: str) -> _Period | None:
-        return next(
-            (
-                _Period({file.name: file.pin for file in delivery.files})
-                for delivery in self.deliveries
-                if delivery.period == period
-            ),
-            None,
-        )
+def _landed(tmp_path: Path) -> LandedSource:
+    return LandedSource(Lake(tmp_path / "lake"), "gpu-cloud")
 
 
 def _reading_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,20 +82,22 @@ def _reading_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(focus, "_read", refuse)
 
 
-def test_what_landed_looks_the_same_without_a_file_being_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = _source(folder)
-    landed = _Landed.after(source, "2026-08", "2026-09")
+def test_what_was_read_looks_the_same_without_a_file_being_read_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, landed = _source(folder), _landed(tmp_path)
+    looks = focus.look(source, landed)
     _reading_fails(monkeypatch)
 
-    assert focus.look(source, landed) == landed.looks
+    # Nothing landed of it: a month that is never pulled is known all the same.
+    assert focus.look(source, landed) == looks
 
 
-def test_a_file_of_several_periods_is_known_when_one_of_them_landed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_is_gone_changes_its_periods_and_the_others_are_still_known(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = _source(folder)
-    expected = focus.look(source)
-    landed = _Landed.after(source, "2026-08")
+    source, landed = _source(folder), _landed(tmp_path)
+    expected = focus.look(source, landed)
     (folder / "2026-09.csv").unlink()
     _reading_fails(monkeypatch)
 
@@ -229,7 +202,7 @@ def test_a_delivery_becomes_charges_and_the_next_look_reads_nothing(
     for contract in contracts().values():
         if contract.kind == "table":
             ensure_table(lineage.lake, contract)
-    looks = focus.look(source)
+    looks = focus.look(source, LandedSource(lineage.lake, source.name))
     for delivery in focus.deliveries(source):
         land(lineage.lake, delivery)
         note_look(lineage.lake, source.name, delivery.period, looks[delivery.period])

@@ -30,6 +30,10 @@ class _Landed:
 
     looks: Mapping[str, str] = field(default_factory=dict)
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    read: Mapping[str, str] = field(default_factory=dict)
+
+    def note_read(self, read: Mapping[str, str]) -> None:
+        """A table has no files to be read."""
 
     def period(self, period: str) -> Any:
         """A period's pins, as a landed delivery has them."""
