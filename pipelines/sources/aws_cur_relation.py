@@ -119,7 +119,7 @@ def create_delivered_rows(
 
 def is_packed_csv(name: str) -> bool:
     """Whether a file's name says that it is a ZIP archive, which the legacy report may be delivered as."""
-    return name.endswith(".zip")
+    return name.lower().endswith(".zip")
 
 
 def readable_file(file: Path, name: str, folder: Path) -> Path:

@@ -136,7 +136,7 @@ def named_blobs(source_name: str, store: Store, run: ExportRun, listing: Iterabl
             )
         stated = _count(blob, "byteCount")
         # Of packed blobs Microsoft doesn't say which bytes it counts; those tell themselves whether they are whole.
-        if stated is not None and name.endswith(".csv") and stated != found.size:
+        if stated is not None and name.lower().endswith(".csv") and stated != found.size:
             raise DeliveryError(
                 f"{source_name}: a blob of {run.period} is not as long as its manifest says.",
                 where=f"{store.address}/{name}",

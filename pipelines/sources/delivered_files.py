@@ -6,18 +6,19 @@ and becomes Parquet once; Parquet is read where it lies. Every row knows its fil
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 import duckdb
 
@@ -29,6 +30,11 @@ LONGEST_LINE = 16_777_216
 _PACKED_BLOCK = 1 << 20
 _MOST_DECIMAL_DIGITS = 38
 _UNREADABLE = "error('a value can''t be read')"
+_BESIDE_DATA = (".txt", ".md", ".crc", ".md5", ".sha256")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+# What a program that writes two or four bytes for each character puts first.
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_FIRST_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -177,23 +183,39 @@ def billing_periods(
         if is_csv(file)
         else f"read_parquet({literal(scanned(file))}, hive_partitioning = false)"
     )
-    listed = ", ".join(
-        f"{layout.expression(column, columns, _null)} AS {identifier(column)}"
-        for column in layout.columns
-        if re.search(rf"\b{re.escape(column)}\b", layout.period)
-    )
+    needed = [column for column in layout.columns if re.search(rf"\b{re.escape(column)}\b", layout.period)]
+    listed = ", ".join(f"{layout.expression(column, columns, _null)} AS {identifier(column)}" for column in needed)
     with reading(where, layout.provider):
         periods = connection.sql(
             f"SELECT DISTINCT {layout.period} AS period FROM (SELECT {listed} FROM {relation})"
         ).fetchall()
-    if (None,) in periods:
-        raise DeliveryError(
-            "Some lines name no billing period.",
-            where=where,
-            expected=f"a billing period in every line ({layout.period})",
-            remedy="deliver the file with its manifest, or complete the column",
-        )
+        if (None,) in periods:
+            _refuse_first_unreadable_value(connection, layout, relation, where, columns, needed)
+            _refuse_first_line_without_period(connection, layout, relation, where, columns, needed)
     return sorted(period for (period,) in periods)
+
+
+def _refuse_first_line_without_period(
+    connection: duckdb.DuckDBPyConnection,
+    layout: Layout,
+    relation: str,
+    where: str,
+    columns: Sequence[FileColumn],
+    needed: Sequence[str],
+) -> None:
+    listed = ", ".join(f"{layout.expression(column, columns, _null)} AS {identifier(column)}" for column in needed)
+    [row] = connection.sql(
+        f"SELECT line FROM (SELECT row_number() OVER () AS line, {listed} FROM {relation}) "
+        f"WHERE {layout.period} IS NULL LIMIT 1"
+    ).fetchall()
+    headers = [source.header for column, source, _ in layout.fallible(columns) if column in needed]
+    raise DeliveryError(
+        "A line names no billing period.",
+        where=f"{where}, row {row[0]}",
+        expected=f"a date in {' or '.join(headers)}",
+        found="nothing",
+        remedy="deliver the file with its manifest, or complete the column",
+    )
 
 
 def file_columns(connection: duckdb.DuckDBPyConnection, layout: Layout, file: Path, where: str) -> list[FileColumn]:
@@ -203,7 +225,12 @@ def file_columns(connection: duckdb.DuckDBPyConnection, layout: Layout, file: Pa
         if is_csv(file)
         else _parquet_columns(connection, file, where, layout.provider)
     )
-    layout.refuse_unreadable(columns, where)
+    try:
+        layout.refuse_unreadable(columns, where)
+    except DeliveryError:
+        if is_csv(file):
+            _refuse_other_separator(columns, where, layout.provider)
+        raise
     return columns
 
 
@@ -214,7 +241,28 @@ def csv_relation(layout: Layout, file: Path, columns: Sequence[FileColumn], wher
 
 def is_csv(file: Path) -> bool:
     """Whether the file's name says CSV, compressed or not."""
-    return file.name.endswith((".csv", ".csv.gz"))
+    return file.name.lower().endswith((".csv", ".csv.gz"))
+
+
+def is_parquet(name: str) -> bool:
+    """Whether a file's name says Parquet."""
+    return name.lower().endswith(".parquet")
+
+
+def is_gzip(file: Path) -> bool:
+    """Whether the file's name says that it is compressed with gzip."""
+    return file.name.lower().endswith(".gz")
+
+
+def compression(file: Path) -> str:
+    """How DuckDB has to unpack a text file, as a reader's option: by itself it would go by the name, its case included."""
+    return f"compression = '{'gzip' if is_gzip(file) else 'uncompressed'}'"
+
+
+def is_beside_data(name: str) -> bool:
+    """Whether a file's name says that it is none of the data: hidden, a marker such as _SUCCESS, a checksum or a note."""
+    parts = name.split("/")
+    return any(part.startswith((".", "_")) for part in parts) or parts[-1].lower().endswith(_BESIDE_DATA)
 
 
 def text_expression(source: FileColumn) -> str:
@@ -238,8 +286,10 @@ def timestamp_expression(source: FileColumn, unreadable: Unreadable) -> str:
     """The column as TIMESTAMP in UTC; text without an offset is UTC."""
     value, given = source.name, source.name
     if source.type == "VARCHAR":
-        # A cast to TIMESTAMP would drop an offset; without one the session's zone, UTC, stands.
-        typed, given = f"timezone('UTC', TRY_CAST({value} AS TIMESTAMP WITH TIME ZONE))", f"nullif({value}, '')"
+        # A cast to TIMESTAMP would drop an offset; without one the session's zone, UTC, stands. Both take more than times: 4/1/25
+        # for the year 4, 'epoch', 'infinity'.
+        typed = f"CASE WHEN {value} LIKE '____-__-__%' THEN timezone('UTC', TRY_CAST({value} AS TIMESTAMP WITH TIME ZONE)) END"
+        given = f"nullif({value}, '')"
     elif source.type == "TIMESTAMP WITH TIME ZONE":
         typed = f"timezone('UTC', {value})"
     else:
@@ -334,7 +384,7 @@ def _select(connection: duckdb.DuckDBPyConnection, layout: Layout, parts: Sequen
 
 
 def _csv_as_parquet(connection: duckdb.DuckDBPyConnection, layout: Layout, file: Path, name: str, target: Path) -> Path:
-    _refuse_damaged_archive(file, name, layout.provider)
+    refuse_damaged_archive(file, name, layout.provider)
     # COPY keeps the file's order, so that a line's number is its row number in the Parquet file, whatever the threads.
     columns = file_columns(connection, layout, file, name)
     expressions = ", ".join(
@@ -348,7 +398,9 @@ def _csv_as_parquet(connection: duckdb.DuckDBPyConnection, layout: Layout, file:
             f"TO {literal(target)} (FORMAT PARQUET, COMPRESSION snappy)"
         )
     except duckdb.Error as error:
-        _refuse_first_unreadable_value(connection, layout, file, name, columns)
+        _refuse_other_text(file, name, layout.provider)
+        reader = _csv_reader(file, columns, ragged=True)
+        _refuse_first_unreadable_value(connection, layout, reader, name, columns, layout.columns)
         raise DeliveryError(
             "The CSV file can't be read.",
             where=name,
@@ -359,10 +411,16 @@ def _csv_as_parquet(connection: duckdb.DuckDBPyConnection, layout: Layout, file:
 
 
 def _refuse_first_unreadable_value(
-    connection: duckdb.DuckDBPyConnection, layout: Layout, file: Path, name: str, columns: Sequence[FileColumn]
+    connection: duckdb.DuckDBPyConnection,
+    layout: Layout,
+    relation: str,
+    name: str,
+    columns: Sequence[FileColumn],
+    wanted: Collection[str],
 ) -> None:
-    reader = _csv_reader(file, columns, ragged=True)
     for column, source, what in layout.fallible(columns):
+        if column not in wanted:
+            continue
         # Only what can't be read is something where a stand-in is put for it, and nothing where none is.
         stand_in = _stand_in(layout.columns[column])
         typed = layout.expression(column, columns, _null)
@@ -370,7 +428,7 @@ def _refuse_first_unreadable_value(
         try:
             row = connection.execute(
                 f"SELECT line, value FROM (SELECT row_number() OVER () AS line, {source.name} AS value, "
-                f"{typed} AS typed, {replaced} AS replaced FROM {reader}) "
+                f"{typed} AS typed, {replaced} AS replaced FROM {relation}) "
                 "WHERE typed IS NULL AND replaced IS NOT NULL LIMIT 1"
             ).fetchone()
         except duckdb.Error:
@@ -418,10 +476,65 @@ def _long_decimal(members: Sequence[tuple[Any, ...]]) -> str | None:
 
 
 def _csv_columns(file: Path, where: str, provider: str) -> list[FileColumn]:
+    _refuse_wide_characters(file, where, provider)
     # Read by position: DuckDB folds the case of names, and tags may differ in nothing else.
     with reading(where, provider), _open_text(file) as text:
         headers = next(_csv_rows(text), [])
+    if not headers:
+        raise DeliveryError(
+            "The CSV file has no header.",
+            where=where,
+            expected="a first line with the names of the columns",
+            found="an empty line" if file.stat().st_size else "an empty file: 0 bytes",
+            remedy=f"have {provider} deliver the file again, or copy it again: a copy may have broken off",
+        )
     return [FileColumn(header=header, name=f"column{number}", type="VARCHAR") for number, header in enumerate(headers)]
+
+
+def _refuse_wide_characters(file: Path, where: str, provider: str) -> None:
+    """Refuse text in UTF-16 or UTF-32, with its mark or without: plain text has no byte of value 0."""
+    with reading(where, provider), _open_bytes(file) as content:
+        first = content.read(_FIRST_BYTES)
+    if first.startswith(_WIDE_MARKS) or b"\0" in first:
+        raise DeliveryError(
+            "The CSV file isn't written in UTF-8.",
+            where=where,
+            expected="UTF-8",
+            found="UTF-16 or UTF-32: several bytes for each character",
+            remedy=f"take the file as {provider} wrote it; a program that it was opened in may have changed it. Or save it as "
+            "CSV UTF-8",
+        )
+
+
+def _refuse_other_text(file: Path, where: str, provider: str) -> None:
+    """Refuse a file with a line that isn't UTF-8, such as one saved as Latin-1."""
+    with reading(where, provider), _open_bytes(file) as content:
+        for number, line in enumerate(content, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise DeliveryError(
+                    "The CSV file isn't written in UTF-8.",
+                    where=f"{where}, line {number}",
+                    expected="UTF-8",
+                    found=repr(line[max(error.start - 10, 0) : error.end + 10]),
+                    remedy=f"take the file as {provider} wrote it; a program that it was opened in may have changed it. Or "
+                    "save it as CSV UTF-8",
+                ) from error
+
+
+def _refuse_other_separator(columns: Sequence[FileColumn], where: str, provider: str) -> None:
+    header = ",".join(column.header for column in columns)
+    for separator, name in _SEPARATORS.items():
+        if header.count(separator) > header.count(","):
+            raise DeliveryError(
+                f"The CSV file's fields are separated by {name}, not by commas.",
+                where=where,
+                expected="commas",
+                found=header[:100],
+                remedy=f"take the file as {provider} wrote it: a spreadsheet that saves {name} changes numbers and dates too. "
+                "Or save it with commas between fields, points in numbers, dates as 2026-10-01",
+            )
 
 
 def _csv_reader(file: Path, columns: Sequence[FileColumn], *, ragged: bool) -> str:
@@ -433,7 +546,7 @@ def _csv_reader(file: Path, columns: Sequence[FileColumn], *, ragged: bool) -> s
     ends = ", strict_mode = false" if _line_ends_differ(file) else f", new_line = '{_line_end(file)}'"
     return (
         f"read_csv({literal(scanned(file))}, columns = {{{types}}}, header = true, auto_detect = false, "
-        f"hive_partitioning = false, delim = ',', "
+        f"hive_partitioning = false, {compression(file)}, delim = ',', "
         f"quote = '\"', escape = '\"', nullstr = '', max_line_size = {LONGEST_LINE}{padding}{ends})"
     )
 
@@ -483,7 +596,7 @@ def _ragged(file: Path, where: str, provider: str) -> bool:
 
 def _line_ends_differ(file: Path) -> bool:
     """Whether a CSV file, not packed, ends its first line with CR LF and its last with LF alone, or the other way round."""
-    if file.name.endswith(".gz"):
+    if is_gzip(file):
         return False
     with file.open("rb") as content:
         first = content.readline(LONGEST_LINE)
@@ -498,9 +611,9 @@ def _csv_rows(text: Iterable[str]) -> Iterator[list[str]]:
     return csv.reader(text)
 
 
-def _refuse_damaged_archive(file: Path, where: str, provider: str) -> None:
+def refuse_damaged_archive(file: Path, where: str, provider: str) -> None:
     """Read a gzip file to its end: DuckDB takes one that breaks off or whose checksum is wrong for whole."""
-    if file.name.endswith(".gz"):
+    if is_gzip(file):
         with reading(where, provider), gzip.open(file, "rb") as content:
             while content.read(_PACKED_BLOCK):
                 pass
@@ -508,12 +621,12 @@ def _refuse_damaged_archive(file: Path, where: str, provider: str) -> None:
 
 @contextmanager
 def _open_text(file: Path) -> Iterator[io.TextIOBase]:
-    if file.name.endswith(".gz"):
-        with gzip.open(file, "rt", encoding="utf-8-sig", newline="") as text:
-            yield text
-    else:
-        with file.open("r", encoding="utf-8-sig", newline="") as text:
-            yield text
+    with _open_bytes(file) as content, io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as text:
+        yield text
+
+
+def _open_bytes(file: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(file, "rb")) if is_gzip(file) else file.open("rb")
 
 
 @contextmanager

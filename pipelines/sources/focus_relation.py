@@ -77,7 +77,7 @@ class _Focus:
             return f"CAST(NULL AS {_TYPES[column]})"
         if column == _MAY_BE_TOO_LARGE:
             number = _without_null_words(source)
-            return f"CASE WHEN NOT {_is_too_large(number)} THEN {decimal_expression(number, unreadable)} END"
+            return f"CASE WHEN NOT is_number_too_large({number.name}) THEN {decimal_expression(number, unreadable)} END"
         if column in DECIMALS:
             return decimal_expression(_without_null_words(source), unreadable)
         if column in TIMESTAMPS:
@@ -104,10 +104,6 @@ class _Focus:
 
 
 LAYOUT = _Focus()
-
-
-def _is_too_large(source: FileColumn) -> str:
-    return f"coalesce(abs(TRY_CAST({source.name} AS DOUBLE)) >= 1e20, false)"
 
 
 def create_delivered(
@@ -245,7 +241,7 @@ def _source_columns(delivered: Sequence[FileColumn]) -> str:
     used = {source.header for column in COLUMNS if (source := _source_of(column, delivered))}
     kept = [(source, _as_delivered(source)) for source in delivered if source.header and source.header not in used]
     if quantity := _source_of(_MAY_BE_TOO_LARGE, delivered):
-        kept.append((quantity, f"CASE WHEN {_is_too_large(quantity)} THEN {_as_delivered(quantity)} END"))
+        kept.append((quantity, f"CASE WHEN is_number_too_large({quantity.name}) THEN {_as_delivered(quantity)} END"))
     pairs = ", ".join(f"{literal(source.header)}, {value}" for source, value in kept)
     # A merge patch drops what is null.
     return (

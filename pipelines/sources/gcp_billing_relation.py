@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,8 +40,7 @@ PROVIDER = "Google Cloud"
 
 # A line of the export with hundreds of labels stays far below it.
 _LONGEST_LINE = 16_777_216
-_BLOCK = 1 << 20
-_JSON_FILE = re.compile(r"\.(json|ndjson|jsonl)(\.gz)?$")
+_JSON_FILE = re.compile(r"\.(json|ndjson|jsonl)(\.gz)?$", re.IGNORECASE)
 _NUMBER = re.compile(r"VARCHAR|FLOAT|DOUBLE|DECIMAL\(.*\)|U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)")
 _TIME = re.compile(r"VARCHAR|DATE|TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZONE")
 _TEXT = re.compile(r"VARCHAR|BOOLEAN|DATE|U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)")
@@ -71,8 +69,7 @@ class _GcpBilling:
             return decimal_expression(
                 source,
                 lambda source, what: (
-                    f"CASE WHEN abs(TRY_CAST({source.name} AS DOUBLE)) >= 1e20 THEN NULL "
-                    f"ELSE {unreadable(source, what)} END"
+                    f"CASE WHEN is_number_too_large({source.name}) THEN NULL ELSE {unreadable(source, what)} END"
                 ),
             )
         if column in DECIMALS:
@@ -144,7 +141,7 @@ def invoice_months(connection: duckdb.DuckDBPyConnection, file: Path, where: str
     ``where`` is the file's name for messages, and says what it is.
     """
     if is_json(where):
-        _refuse_damaged_archive(file, where)
+        delivered_files.refuse_damaged_archive(file, where, PROVIDER)
         relation = _json_reader(file, {"invoice": "STRUCT(month VARCHAR)"})
     else:
         delivered_files.file_columns(connection, LAYOUT, file, where)
@@ -256,7 +253,7 @@ def _refuse_type(source: FileColumn, expected: str, where: str) -> None:
 
 
 def _json_as_parquet(connection: duckdb.DuckDBPyConnection, file: Path, name: str, target: Path) -> Path:
-    _refuse_damaged_archive(file, name)
+    delivered_files.refuse_damaged_archive(file, name, PROVIDER)
     # COPY keeps the file's order, so that a line's number is its row number in the Parquet file, whatever the threads.
     with reading(name, PROVIDER):
         connection.execute(
@@ -296,13 +293,5 @@ def _json_reader(file: Path, columns: Mapping[str, str]) -> str:
     types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
     return (
         f"read_json({literal(scanned(file))}, format = 'newline_delimited', columns = {{{types}}}, "
-        f"maximum_object_size = {_LONGEST_LINE}, hive_partitioning = false)"
+        f"maximum_object_size = {_LONGEST_LINE}, hive_partitioning = false, {delivered_files.compression(file)})"
     )
-
-
-def _refuse_damaged_archive(file: Path, where: str) -> None:
-    """Read a gzip file to its end: DuckDB takes one that breaks off or whose checksum is wrong for whole."""
-    if file.name.endswith(".gz"):
-        with reading(where, PROVIDER), gzip.open(file, "rb") as content:
-            while content.read(_BLOCK):
-                pass
