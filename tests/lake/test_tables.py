@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -77,6 +78,53 @@ def test_a_partition_without_rows_is_there_and_known(lake: Lake, tmp_path: Path)
         ("t2", 0, partition)
     ]
     assert rows_of(lake) == []
+
+
+def test_a_partition_that_another_process_has_committed_from_the_same_is_left_as_it_is(
+    lake: Lake, tmp_path: Path
+) -> None:
+    put(lake, tmp_path, "aws", "2026-09", "t1", "('a', 1, NULL)")
+    [committed] = table_files(lake, CONTRACT)
+    written, version = committed.path.stat().st_ino, deltalake.DeltaTable(lake.table("billing.sums")).version()
+
+    put(lake, tmp_path / "again", "aws", "2026-09", "t1", "('a', 1, NULL)")
+
+    assert table_files(lake, CONTRACT) == [committed]
+    assert committed.path.stat().st_ino == written
+    assert deltalake.DeltaTable(lake.table("billing.sums")).version() == version
+
+
+def test_of_partitions_committed_together_only_those_made_from_something_else_are_replaced(
+    lake: Lake, tmp_path: Path
+) -> None:
+    put(lake, tmp_path, "aws", "2026-08", "old", "('a', 1, NULL)")
+    put(lake, tmp_path, "aws", "2026-09", "t2", "('a', 2, NULL)")
+    both = [
+        stage(
+            connect(),
+            f"SELECT 'b' AS name, {amount} AS amount, NULL AS labels",
+            CONTRACT,
+            {"source": "aws", "period": period},
+            token=token,
+            inputs={},
+            folder=tmp_path / "both",
+        )
+        for period, token, amount in (("2026-08", "t1", 3), ("2026-09", "t2", 4))
+    ]
+
+    commit(lake, CONTRACT, both)
+
+    # Equal tokens mean equal rows; these differ to tell which of them stayed.
+    assert [(row[1], row[2]) for row in rows_of(lake)] == [("2026-08", "b"), ("2026-09", "a")]
+    log = lake.table("billing.sums") / "_delta_log" / f"{3:020}.json"
+    actions = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    paths = [
+        (kind, action["path"].split(".")[0]) for entry in actions for kind, action in entry.items() if "path" in action
+    ]
+    assert sorted(paths) == [
+        ("add", "source=aws/period=2026-08/t1-000"),
+        ("remove", "source=aws/period=2026-08/old-000"),
+    ]
 
 
 def test_a_file_says_what_it_was_made_from(lake: Lake, tmp_path: Path) -> None:
