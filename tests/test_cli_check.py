@@ -45,7 +45,10 @@ def test_what_works_is_told_for_each_source(apportion: CommandLine) -> None:
 
     assert (answer.exit_code, answer.errors) == (0, ""), answer.output
     size = (folder / "september.csv").stat().st_size
-    assert lines(answer.output, below="aws") == [f"  works    read {folder}/september.csv: {size:,} bytes"]
+    assert lines(answer.output, below="aws") == [
+        f"  works    read {folder}/september.csv: {size:,} bytes",
+        f"  works    convert the first rows of {folder}/september.csv: 3 row(s), every value read exactly",
+    ]
     assert lines(answer.output, below="gpus") == [
         f"  works    list {folder}/telemetry: 2 day(s), 2026-10-14 to 2026-10-15",
         f"  works    read {folder}/telemetry/2026-10-15/gpus.json: its first byte was read",
@@ -55,6 +58,42 @@ def test_what_works_is_told_for_each_source(apportion: CommandLine) -> None:
         f"  works    read {folder}/logs/2026-10-15.jsonl: its first byte was read",
     ]
     assert answer.output.endswith("\n3 source(s) can be read\n")
+
+
+@pytest.mark.parametrize(("wrong", "exit_code"), [(2, 3), (1001, 0)])
+def test_the_first_rows_are_read_and_not_the_header_alone(apportion: CommandLine, wrong: int, exit_code: int) -> None:
+    file = apportion.configuration.parent / "september.csv"
+    write_legacy(
+        file,
+        [
+            line("Usage", "1,25 USD" if number == wrong else "1.25", line_item_line_item_description='two\n"lines"')
+            for number in range(1, 1101)
+        ],
+    )
+
+    answer = apportion("check")
+
+    assert answer.exit_code == exit_code
+    told = lines(answer.output, below="aws")[1]
+    if exit_code:
+        assert told.startswith(f"  missing  convert the first rows of {file}: ")
+        assert "1,25 USD" in told
+    else:
+        # It is in a row that a trial doesn't come to; a pull does.
+        assert told == f"  works    convert the first rows of {file}: 1,000 row(s), every value read exactly"
+
+
+def test_what_a_file_lacks_is_told_with_labels(apportion: CommandLine) -> None:
+    folder = configure(apportion, "  - {name: vendor, kind: focus, files: [./vendor.csv]}\n")
+    (folder / "vendor.csv").write_text("ServiceName,UsageQuantity\nGPU,1\n")
+
+    told = lines(apportion("check").output, below="vendor")
+
+    assert told[1].startswith(
+        f"  missing  read {folder}/vendor.csv: vendor: the file is no FOCUS bill that we can read: it lacks columns. "
+        "expected: BilledCost, BillingAccountId, "
+    )
+    assert "; found: 2 columns, the first: ServiceName, UsageQuantity" in told[1]
 
 
 def test_trying_leaves_nothing_behind(apportion: CommandLine) -> None:
@@ -141,7 +180,7 @@ def test_a_source_that_gives_no_answer_is_let_go_and_the_others_are_told(
 
     output = capsys.readouterr().out
     assert lines(output, below="aws")[0] == "  missing  get an answer: none within 0.2 s"
-    assert lines(output, below="again") == ["  works    read it: fine"]
+    assert lines(output, below="again")[0] == "  works    read it: fine"
     never.set()
 
 

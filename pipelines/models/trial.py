@@ -14,8 +14,9 @@ from queue import Empty, SimpleQueue
 from pipelines.allocation.rules import load_rule_set
 from pipelines.config import BillSource, Settings, UsageSource
 from pipelines.errors import ApportionError, ConfigurationError, DeliveryError
-from pipelines.sources.findings import Finding, can_be_pulled
-from pipelines.sources.kinds import source_kind
+from pipelines.models.first_rows import try_first_rows
+from pipelines.sources.findings import Finding, can_be_pulled, missing
+from pipelines.sources.kinds import bill_kind, source_kind
 
 SECONDS = 60.0
 
@@ -74,12 +75,19 @@ def _begin(source: BillSource | UsageSource) -> SimpleQueue[tuple[Finding, ...]]
 
 def _try(source: BillSource | UsageSource) -> tuple[Finding, ...]:
     try:
-        return tuple(source_kind(source.kind).check(source))
+        findings = tuple(source_kind(source.kind).check(source))
+        return (*findings, *_first_rows(source)) if can_be_pulled(findings) else findings
     except ApportionError as error:
-        return (_of_error("read it", error),)
+        return (missing("read it", error),)
     except Exception as error:  # the other sources' findings are wanted whatever a vendor's library raises
         remedy = "this is nothing that apportion expects: report it, with what the source is"
         return (Finding("read it", "missing", f"{type(error).__name__}: {error}", remedy),)
+
+
+def _first_rows(source: BillSource | UsageSource) -> Iterator[Finding]:
+    kind = bill_kind(source.kind)
+    if kind and (sample := kind.sample(source)):
+        yield try_first_rows(sample)
 
 
 def _configuration(settings: Settings) -> Iterator[Finding]:
@@ -100,7 +108,7 @@ def _rules(settings: Settings) -> Iterator[Finding]:
     try:
         loaded = load_rule_set(settings.rules)
     except ApportionError as error:
-        yield _of_error("read them", error)
+        yield missing("read them", error)
     else:
         yield Finding("read them", "works", f"{len(loaded.rules)} rule(s)")
 
@@ -121,9 +129,3 @@ def _lake(settings: Settings) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     made = "" if folder == settings.lake else "the first run makes it; "
     yield Finding("write to it", "works", f"{made}{free / 1024**3:,.1f} GiB free")
-
-
-def _of_error(subject: str, error: ApportionError) -> Finding:
-    expected = f"expected {error.expected}" if error.expected else ""
-    detail = "; ".join(filter(None, [error.problem, error.where, error.found, expected]))
-    return Finding(subject, "missing", detail, error.remedy)

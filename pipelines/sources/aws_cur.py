@@ -46,7 +46,7 @@ from pipelines.sources.deliveries import (
     local_file,
     signature_of,
 )
-from pipelines.sources.findings import Finding
+from pipelines.sources.findings import Finding, Sample, cheapest, missing
 from pipelines.sources.stores import FolderStore, Store, StoredObject, open_store, stored_file
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def check(source: AwsCurSource) -> list[Finding]:
         with _errors_name(source):
             export = _listed(source, account)
     except DeliveryError as error:
-        return [*findings, _missing(f"list {place}", error)]
+        return [*findings, missing(f"list {place}", error)]
     findings.append(
         Finding(
             f"list {export.store.address}",
@@ -148,6 +148,18 @@ def check(source: AwsCurSource) -> list[Finding]:
     findings.extend(_check_versions(export))
     findings.extend(_check_newest(source, export, account))
     return findings
+
+
+def sample(source: AwsCurSource) -> Sample:
+    """A data file of the newest delivery."""
+    if source.files:
+        return Sample(source.kind, _bare_files(source)[-1])
+    with _errors_name(source):
+        account = _Account(source)
+        export = _listed(source, account)
+        manifest = newest(export.store, export.manifests[max(export.manifests)])
+        delivery = _delivery(source, export, manifest, account, None)
+    return Sample(delivery.details.get("mapping", source.kind), cheapest(delivery.files))
 
 
 @contextmanager
@@ -370,11 +382,6 @@ def _bare_deliveries(source: AwsCurSource) -> list[Delivery]:
     ]
 
 
-def _missing(subject: str, error: DeliveryError) -> Finding:
-    detail = " ".join(part for part in (error.problem, error.found) if part)
-    return Finding(subject, "missing", detail, error.remedy)
-
-
 def _check_file(file: Path) -> Finding:
     if os.access(file, os.R_OK) and file.is_file():
         return Finding(f"read {file}", "works", f"{file.stat().st_size:,} bytes")
@@ -445,7 +452,7 @@ def _check_newest(source: AwsCurSource, export: _Export, account: _Account) -> l
             manifest = newest(export.store, export.manifests[period])
             delivery = _delivery(source, export, manifest, account, None)
     except DeliveryError as error:
-        return [_missing(subject, error)]
+        return [missing(subject, error)]
     size = sum(file.size or 0 for file in delivery.files)
     findings = [
         Finding(
@@ -463,7 +470,7 @@ def _check_newest(source: AwsCurSource, export: _Export, account: _Account) -> l
         with _errors_name(source):
             bucket.try_read(first)
     except DeliveryError as error:
-        return [*findings, _missing(subject, error)]
+        return [*findings, missing(subject, error)]
     return [*findings, Finding(subject, "works", "its first byte was read")]
 
 

@@ -38,7 +38,7 @@ from pipelines.sources.deliveries import (
     local_file,
     signature_of,
 )
-from pipelines.sources.findings import Finding
+from pipelines.sources.findings import Finding, Sample, cheapest, missing
 from pipelines.sources.stores import Store, StoredObject, open_store, stored_file
 
 _NOT_IN_A_VERSION = re.compile(r"[^A-Za-z0-9._-]")
@@ -114,14 +114,14 @@ def check(source: AzureCostSource) -> list[Finding]:
         store = open_store(source)
         listing = store.objects()
     except DeliveryError as error:
-        return [Finding(f"list {source.location}", "missing", _briefly(error), error.remedy)]
+        return [missing(f"list {source.location}", error)]
     try:
         found = _manifests_by_period(source, store, listing)
         newest = deliveries(source, max(found))
     except DeliveryError as error:
         return [
             Finding(f"list {store.address}", "works", f"{len(listing):,} objects"),
-            Finding("follow the newest manifest", "missing", _briefly(error), error.remedy),
+            missing("follow the newest manifest", error),
         ]
     findings = [
         Finding(f"list {store.address}", "works", f"{len(found)} billing periods, the newest {max(found)}"),
@@ -129,16 +129,27 @@ def check(source: AzureCostSource) -> list[Finding]:
     ]
     reports = {report for delivery in newest for report in delivery.details["reports"].split()}
     if reports in ({ACTUAL}, {AMORTISED}):
-        missing = "amortised" if ACTUAL in reports else "actual"
+        absent = "amortised" if ACTUAL in reports else "actual"
         findings.append(
             Finding(
                 "actual and amortised cost",
                 "warning",
-                f"there is no export of {missing} cost for {max(found)}",
+                f"there is no export of {absent} cost for {max(found)}",
                 "with reservations or savings plans both are needed: create it with the same schedule (docs/connect/azure.md)",
             )
         )
     return findings
+
+
+def sample(source: AzureCostSource) -> Sample | None:
+    """A data file of the newest delivery; none of a scope, whose reports are made when they are asked for."""
+    if source.scope is not None:
+        return None
+    if source.location is None:
+        return Sample(source.kind, _bare_files(source)[-1])
+    store = open_store(source)
+    delivery = deliveries(source, max(_manifests_by_period(source, store, store.objects())))[-1]
+    return Sample(delivery.details["mapping"], cheapest(delivery.files))
 
 
 def _manifests_by_period(
@@ -344,7 +355,7 @@ def _check_read(store: Store, newest: Sequence[Delivery], listing: Sequence[Stor
 
             cast(BlobStore, store).try_read(found)
     except DeliveryError as error:
-        return Finding(f"read {where}", "missing", _briefly(error), error.remedy)
+        return missing(f"read {where}", error)
     return Finding(f"read {where}", "works", f"{found.size:,} bytes")
 
 
@@ -353,9 +364,5 @@ def _check_files(source: AzureCostSource) -> Finding:
     try:
         periods = [delivery.period for delivery in _bare_deliveries(source)]
     except DeliveryError as error:
-        return Finding(subject, "missing", _briefly(error), error.remedy)
+        return missing(subject, error)
     return Finding(subject, "works", f"billing periods {', '.join(periods)}")
-
-
-def _briefly(error: DeliveryError) -> str:
-    return " ".join(part for part in (error.problem, error.found) if part)

@@ -36,7 +36,7 @@ from pipelines.config import AzureCostSource
 from pipelines.errors import DeliveryError
 from pipelines.sources.azure_exports import ACTUAL, AMORTISED
 from pipelines.sources.deliveries import DeliveredFile, Delivery, signature_of
-from pipelines.sources.findings import Finding
+from pipelines.sources.findings import Finding, missing
 
 ROLE = "Cost Management Reader"
 
@@ -80,7 +80,7 @@ def check(source: AzureCostSource) -> list[Finding]:
         exports = [str(export.name) for export in _client(source).exports.list(scope).value or []]
     except AzureError as error:
         refusal = _refusal(source, error)
-        return [Finding(subject, "missing", f"{refusal.problem} {refusal.found}", refusal.remedy)]
+        return [missing(subject, refusal)]
     findings = [Finding(subject, "works", "cost details reports may be asked for")]
     if exports:
         findings.append(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from pipelines.errors import ApportionError
+from pipelines.sources.deliveries import DeliveredFile
 
 State = Literal["works", "warning", "missing"]
 
@@ -22,6 +25,30 @@ class Finding:
     state: State
     detail: str
     remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A data file whose first rows tell whether the source can be normalised, and the mapping that would do it."""
+
+    mapping: str
+    file: DeliveredFile
+
+
+def missing(subject: str, error: ApportionError) -> Finding:
+    """What an error says of the thing that was tried, each part labelled, on one line."""
+    labelled = (("expected", error.expected), ("found", error.found))
+    told = "; ".join(f"{label}: {text}" for label, text in labelled if text)
+    place = f" ({error.where})" if error.where and error.where not in subject else ""
+    return Finding(subject, "missing", " ".join(filter(None, (f"{error.problem}{place}", told))), error.remedy)
+
+
+def cheapest(files: Sequence[DeliveredFile]) -> DeliveredFile:
+    """The file that is read at the least cost: the last of those on this machine, where the first rows are all that is read;
+    the smallest of those that have to be fetched.
+    """
+    here = [file for file in files if file.path]
+    return here[-1] if here else min(files, key=lambda file: (file.size or 0, file.name))
 
 
 def can_be_pulled(findings: Iterable[Finding]) -> bool:

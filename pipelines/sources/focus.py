@@ -25,7 +25,7 @@ from pipelines.sources.deliveries import (
     local_file,
     signature_of,
 )
-from pipelines.sources.findings import Finding
+from pipelines.sources.findings import Finding, Sample, cheapest, missing
 from pipelines.sources.focus_columns import dialect
 from pipelines.sources.focus_relation import LAYOUT, layout_of
 from pipelines.sources.stores import FolderStore, Store, StoredObject, open_store, stored_file
@@ -82,7 +82,7 @@ def check(source: FocusSource) -> list[Finding]:
     try:
         listed = _listed(source)
     except DeliveryError as error:
-        return [Finding(f"list {place}", "missing", " ".join(filter(None, (error.problem, error.found))), error.remedy)]
+        return [missing(f"list {place}", error)]
     size = sum(file.size or 0 for file in listed)
     findings = [Finding(f"list {place}", "works", f"{len(listed)} file(s), {size:,} bytes")]
     smallest = min(listed, key=lambda file: (file.size or 0, file.name))
@@ -91,9 +91,13 @@ def check(source: FocusSource) -> list[Finding]:
         with _errors_name(source), _readable(smallest) as path, connect() as connection:
             headers = [column.header for column in file_columns(connection, LAYOUT, path, smallest.where)]
     except DeliveryError as error:
-        detail = " ".join(filter(None, (error.problem, error.expected, error.found)))
-        return [*findings, Finding(subject, "missing", detail, error.remedy)]
+        return [*findings, missing(subject, error)]
     return [*findings, Finding(subject, "works", f"{dialect(headers)}, {len(headers)} columns")]
+
+
+def sample(source: FocusSource) -> Sample:
+    """One of the files."""
+    return Sample(source.kind, cheapest(_listed(source)))
 
 
 def _files(source: FocusSource, landed: Landed) -> list[DeliveredFile]:

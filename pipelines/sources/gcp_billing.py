@@ -27,7 +27,7 @@ from pipelines.sources.deliveries import (
     local_file,
     signature_of,
 )
-from pipelines.sources.findings import Finding
+from pipelines.sources.findings import Finding, Sample, cheapest, missing
 from pipelines.sources.gcp_billing_relation import invoice_months, is_json
 from pipelines.sources.stores import open_store, stored_file
 
@@ -101,13 +101,13 @@ def check(source: GcpBillingSource) -> list[Finding]:
     try:
         kind = "FOCUS" if table.mapping == "focus" else "detailed" if "resource" in table.columns else "standard"
     except DeliveryError as error:
-        return [Finding(described, "missing", error.found or error.problem, error.remedy)]
+        return [missing(described, error)]
     findings = [Finding(described, "works", f"the {kind} export, {len(table.read_columns)} columns to read")]
     looked = f"query {table.name}"
     try:
         days = table.ingested_days(since=_first_day(source))
     except DeliveryError as error:
-        return [*findings, Finding(looked, "missing", error.found or error.problem, error.remedy)]
+        return [*findings, missing(looked, error)]
     periods = sorted({day.period for day in days})
     findings.append(
         Finding(looked, "works", f"{len(periods)} billing periods, the newest {periods[-1]}")
@@ -115,6 +115,11 @@ def check(source: GcpBillingSource) -> list[Finding]:
         else Finding(looked, "warning", "no row yet", "wait: the first rows come hours after the export was enabled")
     )
     return [*findings, _check_storage(table)]
+
+
+def sample(source: GcpBillingSource) -> Sample | None:
+    """One of the files; none of a table, whose rows cost money to read."""
+    return None if source.table else Sample(source.kind, cheapest(_listed_files(source)))
 
 
 def _check_storage(table: BillingTable) -> Finding:
@@ -139,7 +144,7 @@ def _check_files(source: GcpBillingSource) -> list[Finding]:
     try:
         listed = _files_by_period(source, NOTHING_LANDED)
     except DeliveryError as error:
-        return [Finding(subject, "missing", error.found or error.problem, error.remedy)]
+        return [missing(subject, error)]
     return [Finding(subject, "works", f"{len(listed)} billing periods, the newest {max(listed)}")]
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pipelines.sources.delivered_files import DeliveredRows
     from pipelines.sources.deliveries import Delivery, Landed
-    from pipelines.sources.findings import Finding
+    from pipelines.sources.findings import Finding, Sample
 
 _SOURCES: Mapping[str, str] = {
     "aws-cur": "aws_cur",
@@ -43,6 +43,13 @@ class SourceKind(Protocol):
 
     def check(self, source: Any) -> Sequence[Finding]:
         """What a read-only trial of the source finds."""
+
+
+class BillKind(SourceKind, Protocol):
+    """What the module of a bill's kind offers beyond that."""
+
+    def sample(self, source: Any) -> Sample | None:
+        """A data file of what is there now, whose first rows can be tried; None where reading rows costs too much."""
 
 
 class Reader(Protocol):
@@ -80,6 +87,11 @@ def mappings_of(kind: str) -> tuple[str, ...]:
 def source_kind(kind: str) -> SourceKind:
     """The module that knows a kind of source."""
     return cast(SourceKind, _module(_SOURCES[kind]))
+
+
+def bill_kind(kind: str) -> BillKind | None:
+    """The module that knows a kind of bill; None for a kind that is none."""
+    return cast(BillKind, _module(_SOURCES[kind])) if kind in _READERS else None
 
 
 def reader(mapping: str) -> Reader:

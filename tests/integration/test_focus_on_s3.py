@@ -9,7 +9,9 @@ import pytest
 from pipelines.config import FocusSource
 from pipelines.lake.landing import LandedSource, land, note_look
 from pipelines.lake.paths import Lake
-from pipelines.sources.focus import check, deliveries, look
+from pipelines.models.first_rows import try_first_rows
+from pipelines.sources.findings import Finding
+from pipelines.sources.focus import check, deliveries, look, sample
 from tests.integration.servers.s3 import S3Server
 from tests.normalise.focus_files import row, write_csv
 
@@ -71,3 +73,10 @@ def test_a_check_reads_the_smallest_file_alone(s3: S3Server, bucket: str) -> Non
         (f"read s3://{bucket}/focus/september.csv", "works"),
     ]
     assert s3.fetched()[read:] == [f"{bucket}/focus/september.csv"]
+
+
+def test_a_trial_converts_the_first_rows_of_the_smallest_file(s3: S3Server, bucket: str) -> None:
+    found = try_first_rows(sample(_source(s3, bucket)))
+    assert found == Finding(
+        f"convert the first rows of s3://{bucket}/focus/september.csv", "works", "1 row(s), every value read exactly"
+    )
