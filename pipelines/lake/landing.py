@@ -18,6 +18,7 @@ from pathlib import Path
 from pipelines.errors import DeliveryError
 from pipelines.lake.locks import exclusive
 from pipelines.lake.paths import Lake
+from pipelines.sources.days import measured_days
 from pipelines.sources.deliveries import DeliveredFile, Delivery, ObjectMoved
 
 _RECORD = "delivery.json"
@@ -65,12 +66,20 @@ class LandedSource:
 
     @cached_property
     def looks(self) -> Mapping[str, str]:
-        """By billing period: the look from which the period was landed last."""
+        """By billing period: the look from which the period was landed last; empty where what landed of it is gone since."""
         file = self.lake.landing / self.source_name / _LOOKS
         if not file.is_file():
             return {}
         looks: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
-        return looks
+        gone = {
+            period
+            for period in landed_periods(self.lake, self.source_name)
+            if (folder := _newest_folder(self.lake, self.source_name, period)) and not _lies_whole(folder)
+        }
+        return {
+            period: "" if gone.intersection((period, *measured_days(period))) else look
+            for period, look in looks.items()
+        }
 
     @property
     def read(self) -> Mapping[str, str]:
@@ -112,7 +121,7 @@ def land(lake: Lake, delivery: Delivery) -> tuple[LandedDelivery, bool]:
         if landed and landed.signature == delivery.signature:
             return landed, False
         target = folder / delivery.version
-        if target.exists():
+        if _lies_whole(target):
             _refuse_other_bytes(target, delivery, folder / f".{delivery.version}.compared")
             _write_signature(target, delivery)
             copied = False
@@ -124,12 +133,41 @@ def land(lake: Lake, delivery: Delivery) -> tuple[LandedDelivery, bool]:
 
 
 def newest(lake: Lake, source_name: str, period: str) -> LandedDelivery | None:
-    """The newest landed delivery of a period, or None where there is none."""
-    folder = lake.landing / source_name / period
-    pointer = folder / _NEWEST
-    if not pointer.is_file():
-        return None
-    return _read(folder / pointer.read_text(encoding="utf-8").strip())
+    """The newest landed delivery of a period, or None where there is none, or no longer all of it."""
+    folder = _newest_folder(lake, source_name, period)
+    return _read(folder) if folder and _lies_whole(folder) else None
+
+
+def refuse_gone(lake: Lake, source_name: str, period: str) -> None:
+    """Raise DeliveryError where a period's newest delivery landed and isn't there any more, or not all of it."""
+    folder = _newest_folder(lake, source_name, period)
+    if folder and not _lies_whole(folder):
+        raise DeliveryError(
+            "What landed is no longer in landing, and the source was not asked for it again, or no longer has it.",
+            where=f"source {source_name}, period {period}, version {folder.name}",
+            expected=f"{folder} with {_RECORD} and every file that it names",
+            found="not all of them" if folder.exists() else "no such folder",
+            remedy="run the period with its sources, which fetches anew what they still have; else restore the folder from a "
+            "backup of the lake",
+        )
+
+
+def refuse_changed(delivery: LandedDelivery) -> None:
+    """Raise DeliveryError for a landed file that isn't what landed. Reads every file: a second for each GB."""
+    for file in delivery.files:
+        with file.path.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != file.sha256:
+            raise DeliveryError(
+                "A file in landing was changed after it landed.",
+                where=f"source {delivery.source_name}, period {delivery.period}, version {delivery.version}, "
+                f"file {file.path}",
+                expected=f"SHA-256 {file.sha256}, as {_RECORD} says",
+                found=f"SHA-256 {found}",
+                remedy=f"delete the folder {delivery.version} that the file lies in and run the period again, which fetches it "
+                "anew; if the source no longer has it, restore the folder from a backup of the lake. A bill is corrected by "
+                "whoever delivers it, never in landing",
+            )
 
 
 def landed_periods(lake: Lake, source_name: str) -> list[str]:
@@ -174,6 +212,21 @@ def refused_periods(lake: Lake, source_name: str) -> list[str]:
     return sorted(note.parent.name for note in (lake.landing / source_name).glob(f"*/{_REFUSED}"))
 
 
+def _newest_folder(lake: Lake, source_name: str, period: str) -> Path | None:
+    """Where a period's newest delivery landed, whether or not it still lies there."""
+    folder = lake.landing / source_name / period
+    pointer = folder / _NEWEST
+    return folder / pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+
+
+def _lies_whole(folder: Path) -> bool:
+    """Whether a landed delivery is still there with all its files; somebody may have deleted some."""
+    record = folder / _RECORD
+    return record.is_file() and all(
+        (folder / file["name"]).is_file() for file in json.loads(record.read_text(encoding="utf-8"))["files"]
+    )
+
+
 def _fetch(delivery: Delivery, landed: LandedDelivery | None, partial: Path, target: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -203,6 +256,8 @@ def _fetch(delivery: Delivery, landed: LandedDelivery | None, partial: Path, tar
         "details": dict(sorted(delivery.details.items())),
     }
     write_durably(partial / _RECORD, json.dumps(record, indent=1, ensure_ascii=False))
+    # What is left of a delivery that no longer lies there whole.
+    shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 
 

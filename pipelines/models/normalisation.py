@@ -12,8 +12,8 @@ import yaml
 
 from pipelines.errors import AuditFailed, DeliveryError
 from pipelines.lake.audits import AuditResult, contract_audits, run_audits
-from pipelines.lake.database import SQL_FOLDER, connect, literal, thread_count
-from pipelines.lake.landing import LandedDelivery, newest
+from pipelines.lake.database import SQL_FOLDER, connect, identifier, literal, thread_count
+from pipelines.lake.landing import LandedDelivery, newest, refuse_changed, refuse_gone
 from pipelines.lake.tables import StagedPartition, commit, stage
 from pipelines.models.build import Built, Workspace, bind_used, bound_audits, record_audits, register_staged, workspace
 from pipelines.models.contracts import Audit, contracts
@@ -26,6 +26,8 @@ from pipelines.sources.kinds import reader
 _ROWS_WORTH_SLICING = 50_000
 _COSTS = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
 _MONEY = "DECIMAL(38,18)"
+# A product reaches 10^20 with one factor of 10^10 at least, a sum of any number of rows that a bill has with larger ones.
+_TOO_LARGE_TO_MULTIPLY = 10**10
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,15 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
     """
     delivery = newest(lineage.lake, source_name, period)
     if delivery is None:
+        refuse_gone(lineage.lake, source_name, period)
         return None
     contract = contracts()["billing.charges"]
     bill = _describe(delivery)
     token = build_token(contract, bill.charges, lineage.inputs(contract, bill.charges))
     if (kept := lineage.rows_if_built(contract, bill.charges, token)) is not None:
         return Built(contract.table, (bill.charges,), kept, unchanged=True)
+    # No refusal of the delivery, so that it isn't kept as one: with what landed in its place again, nothing is wrong.
+    refuse_changed(delivery)
     with workspace(lineage.lake) as space:
         register_mappings(space.connection)
         _create_no_rejected(space.connection)
@@ -71,8 +76,12 @@ def normalise(lineage: Lineage, source_name: str, period: str) -> Built | None:
             raise
         except (DeliveryError, duckdb.Error) as error:
             # DuckDB meets a value that is no number, and damaged pages, only when it reads them. Its message names file,
-            # row and column of such a value, but nothing of a damaged file.
-            refusal = error.within(bill.where) if isinstance(error, DeliveryError) else _unreadable(bill, error)
+            # row and column of such a value, but nothing of a damaged file, nor of an amount that no sum can hold.
+            refusal = (
+                error.within(bill.where)
+                if isinstance(error, DeliveryError)
+                else _too_large(space.connection, bill, error) or _unreadable(bill, error)
+            )
             _keep_rejected(lineage, space, bill, [], str(refusal))
             raise refusal from error
         label = f"{bill.delivery.source_name}.{period}"
@@ -107,6 +116,53 @@ def _unreadable(bill: _Bill, error: duckdb.Error) -> DeliveryError:
     )
 
 
+def _too_large(connection: duckdb.DuckDBPyConnection, bill: _Bill, error: duckdb.Error) -> DeliveryError | None:
+    """What to say of the largest delivered number where arithmetic left its type; None where none is so large."""
+    if not isinstance(error, (duckdb.OutOfRangeException, duckdb.ConversionException)):
+        return None
+    try:
+        described = connection.sql("DESCRIBE delivered").fetchall()
+        branches = " UNION ALL ".join(
+            f"SELECT * FROM (SELECT x_SourceFile, x_SourceRow, {literal(name)} AS name, {identifier(name)} AS value "
+            f"FROM delivered WHERE abs({identifier(name)}) >= {_TOO_LARGE_TO_MULTIPLY} ORDER BY abs(value) DESC LIMIT 1)"
+            for name, type_, *_ in described
+            if type_ == _MONEY
+        )
+        largest = connection.sql(f"SELECT * FROM ({branches}) ORDER BY abs(value) DESC LIMIT 1").fetchone()
+    except duckdb.Error:
+        # The delivery isn't even read so far.
+        return None
+    if largest is None:
+        return None
+    file, row, column, value = largest
+    return DeliveryError(
+        "A number is too large to be calculated with.",
+        where=f"{bill.where}, file {file}, row {row}, column {column}",
+        expected="sums and products below 10^20",
+        found=plain(value),
+        remedy="the charges of its last good delivery stay in place; have whoever made the file correct the number, and deliver "
+        "it again",
+    )
+
+
+def _refuse_doubled_files(bill: _Bill, delivered: Sequence[DeliveredRows]) -> None:
+    """Refuse a file that was delivered under two names: its charges would count twice. Files without a row may be equal."""
+    seen: dict[tuple[str, str], str] = {}
+    for file, rows in zip(bill.delivery.files, delivered, strict=True):
+        # Azure's actual and amortised cost are two reports of one bill, equal where nothing was committed to.
+        report = file.name.partition("/")[0] if bill.mapping == "azure-cost" else ""
+        if rows.file_rows and (report, file.sha256) in seen:
+            raise DeliveryError(
+                "Two files of the delivery are the same, byte for byte: their charges would count twice.",
+                where=f"files {seen[report, file.sha256]} and {file.name}",
+                expected="each file once",
+                found=f"{rows.file_rows:,} rows twice, SHA-256 {file.sha256}",
+                remedy="take one of them out of 'files:' or away from where the source's files lie, and run again",
+            )
+        if rows.file_rows:
+            seen[report, file.sha256] = file.name
+
+
 def _describe(delivery: LandedDelivery) -> _Bill:
     return _Bill(
         delivery=delivery,
@@ -136,6 +192,7 @@ def _stage_and_audit(
         billing_period=bill.delivery.period,
         scratch=scratch,
     )
+    _refuse_doubled_files(bill, delivered)
     _create_delivery(connection, bill, delivered)
     staged = _stage(lineage, space, bill, token, delivered)
     register_staged(connection, contract, staged)
@@ -146,7 +203,8 @@ def _stage_and_audit(
     if any(found.unmapped_rows or found.rejected_rows for found in compared):
         _create_rejected(connection, mapping, bill.parameters)
     audits = bound_audits([*mapping_audits(mapping), *contract_audits(contract)], bill.parameters)
-    return staged, [_control(compared, lineage, bill), *run_audits(connection, contract.table, audits)]
+    # Last, because an audit that fails tells why the totals differ.
+    return staged, [*run_audits(connection, contract.table, audits), _control(compared, lineage, bill)]
 
 
 def _stage(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import duckdb
 
 from pipelines.allocation.dimensions import Dimensions
-from pipelines.lake.landing import LandedDelivery, landed_periods, newest
+from pipelines.lake.landing import LandedDelivery, landed_periods, newest, refuse_changed, refuse_gone
 from pipelines.lake.tables import commit, stage
 from pipelines.models import usage_facts
 from pipelines.models.build import Built, Workspace, audit_and_commit, workspace
@@ -76,8 +76,13 @@ def _create_rows(lineage: Lineage, space: Workspace, table: str, days: Sequence[
             space.connection, lineage.settings.usage, landed_days, days, lineage.settings.now()
         )
         return rows
-    landed = [newest(lineage.lake, source.name, day) for source in lineage.usage_sources(table) for day in days]
+    named = [(source.name, day) for source in lineage.usage_sources(table) for day in days]
+    for source_name, day in named:
+        refuse_gone(lineage.lake, source_name, day)
+    landed = [newest(lineage.lake, source_name, day) for source_name, day in named]
     present = [delivery for delivery in landed if delivery]
+    for delivery in present:
+        refuse_changed(delivery)
     _CREATE[table](space.connection, present, lineage.rule_set.dimensions)
     _keep_rejected(lineage, space, contracts()["quality.rejected"], present)
     return rows

@@ -34,7 +34,7 @@ from pipelines.sources.aws_cur_manifests import (
 )
 from pipelines.sources.aws_cur_relation import LAYOUT, is_packed_csv, readable_file
 from pipelines.sources.aws_exports import DATA_EXPORTS, LEGACY_REPORTS, Export, KnownExports, known_exports
-from pipelines.sources.delivered_files import billing_periods, file_columns, is_csv
+from pipelines.sources.delivered_files import billing_periods, file_columns, is_csv, is_parquet
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
     DeliveredFile,
@@ -315,7 +315,7 @@ def _names(paths: Sequence[str]) -> list[str]:
 
 def _format(names: Sequence[str]) -> str:
     csv_files = [name for name in names if is_csv(Path(name)) or is_packed_csv(name)]
-    parquet_files = [name for name in names if name.endswith(".parquet")]
+    parquet_files = [name for name in names if is_parquet(name)]
     if len(csv_files) == len(names):
         return "csv"
     if len(parquet_files) == len(names):
@@ -338,6 +338,12 @@ def _bare_files(source: AwsCurSource) -> tuple[DeliveredFile, ...]:
                 where=str(path),
                 remedy="correct 'files:' in the configuration",
             )
+    if doubled := sorted({str(path) for path in source.files if source.files.count(path) > 1}):
+        raise DeliveryError(
+            f"{source.name}: a file stands twice in the configuration.",
+            where=", ".join(doubled),
+            remedy="name each file once: its lines would count twice",
+        )
     names = _names([str(path) for path in source.files])
     return tuple(local_file(path, name) for path, name in zip(source.files, names, strict=True))
 

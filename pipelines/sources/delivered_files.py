@@ -185,7 +185,7 @@ def billing_periods(
     )
     needed = [column for column in layout.columns if re.search(rf"\b{re.escape(column)}\b", layout.period)]
     listed = ", ".join(f"{layout.expression(column, columns, _null)} AS {identifier(column)}" for column in needed)
-    with reading(where, layout.provider):
+    with reading(where, layout.provider, text=file if is_csv(file) else None):
         periods = connection.sql(
             f"SELECT DISTINCT {layout.period} AS period FROM (SELECT {listed} FROM {relation})"
         ).fetchall()
@@ -478,7 +478,7 @@ def _long_decimal(members: Sequence[tuple[Any, ...]]) -> str | None:
 def _csv_columns(file: Path, where: str, provider: str) -> list[FileColumn]:
     _refuse_wide_characters(file, where, provider)
     # Read by position: DuckDB folds the case of names, and tags may differ in nothing else.
-    with reading(where, provider), _open_text(file) as text:
+    with reading(where, provider, text=file), _open_text(file) as text:
         headers = next(_csv_rows(text), [])
     if not headers:
         raise DeliveryError(
@@ -576,7 +576,7 @@ class _Remembered:
 
 def _ragged(file: Path, where: str, provider: str) -> bool:
     """Whether every row lacks the same number of trailing fields. Rows that differ in length are refused."""
-    with reading(where, provider), _open_text(file) as text:
+    with reading(where, provider, text=file), _open_text(file) as text:
         rows = _csv_rows(text)
         width = len(next(rows, []))
         first = next(rows, None)
@@ -630,11 +630,13 @@ def _open_bytes(file: Path) -> IO[bytes]:
 
 
 @contextmanager
-def reading(where: str, provider: str) -> Iterator[None]:
-    """Turn what readers of files raise into a DeliveryError that names the file."""
+def reading(where: str, provider: str, *, text: Path | None = None) -> Iterator[None]:
+    """Turn what readers of files raise into a DeliveryError that names the file; of a text file, a line that isn't UTF-8."""
     try:
         yield
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error, duckdb.Error) as error:
+        if text:
+            _refuse_other_text(text, where, provider)
         raise DeliveryError(
             "The file can't be read.", where=where, found=str(error), remedy=f"have {provider} deliver the file again"
         ) from error

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from pipelines.config import FocusSource
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
-from pipelines.sources.delivered_files import billing_periods, file_columns, is_csv
+from pipelines.sources.delivered_files import billing_periods, file_columns, is_beside_data, is_csv
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
     DeliveredFile,
@@ -162,7 +162,8 @@ def _stored_files(source: FocusSource) -> list[DeliveredFile]:
     with _errors_name(source):
         objects = store.objects()
     _refuse_exports(source, store, objects)
-    found = [listed for listed in objects if _suffix(listed.name) and not _is_hidden(listed.name)]
+    data = [listed for listed in objects if not is_beside_data(listed.name)]
+    found = [listed for listed in data if _suffix(listed.name)]
     if not found:
         raise DeliveryError(
             f"{source.name}: no file in FOCUS found.",
@@ -170,6 +171,15 @@ def _stored_files(source: FocusSource) -> list[DeliveredFile]:
             expected=f"files whose names end in {', '.join(_SUFFIXES)}, here or below",
             found=", ".join(listed.name for listed in objects[:10]) or "nothing",
             remedy="correct 'location' in the configuration; unpack archives",
+        )
+    if unknown := [listed.name for listed in data if not _suffix(listed.name)]:
+        raise DeliveryError(
+            f"{source.name}: {len(unknown)} of the location's files are none that we read.",
+            where=f"{store.address.rstrip('/')}/{unknown[0]}",
+            expected=f"files whose names end in {', '.join(_SUFFIXES)}, in small or capital letters, here or below",
+            found=", ".join(unknown[:10]),
+            remedy="if they are part of the bill, write them in one of these formats (unpack archives); else move them elsewhere, "
+            "so that nobody takes them for counted",
         )
     return [_delivered(store, listed) for listed in found]
 
@@ -226,11 +236,7 @@ def _of_period(files: Sequence[DeliveredFile], period: str) -> list[DeliveredFil
 
 
 def _suffix(name: str) -> str:
-    return next((suffix for suffix in _SUFFIXES if name.endswith(suffix)), "")
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "_")) for part in name.split("/"))
+    return next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
 
 
 @contextmanager

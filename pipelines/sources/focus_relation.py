@@ -183,7 +183,7 @@ def _slashed_dates(connection: duckdb.DuckDBPyConnection, file: Path, where: str
     listed = ", ".join(
         f"list(DISTINCT {source.name}) FILTER (WHERE contains({source.name}, '/'))" for source in times.values()
     )
-    with delivered_files.reading(where, LAYOUT.provider):
+    with delivered_files.reading(where, LAYOUT.provider, text=file):
         [first] = connection.sql(f"SELECT {listed} FROM (SELECT * FROM {lines} LIMIT {_FIRST_LINES})").fetchall()
         if not any(first):
             return {}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pipelines.config import GcpBillingSource
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
+from pipelines.sources.delivered_files import is_beside_data, is_parquet
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
     DeliveredFile,
@@ -58,8 +59,13 @@ def look(source: GcpBillingSource, landed: Landed = NOTHING_LANDED) -> dict[str,
         return _looks(_day_pins(table.ingested_days(since=_first_day(source))))
     window = max(_window_start(newest), _first_day(source))
     seen = _day_pins(table.ingested_days(since=window))
-    # Days of the window that landed and are gone make their period look otherwise, one without any day left too.
-    seen |= {period: {} for period in landed.looks if period not in seen and _landed_days(landed, period, since=window)}
+    # Days of the window that landed and are gone make their period look otherwise, one without any day left too. A period
+    # whose landed delivery is gone is asked for anew, however old.
+    seen |= {
+        period: {}
+        for period in landed.looks
+        if period not in seen and (landed.period(period) is None or _landed_days(landed, period, since=window))
+    }
     unknown = [period for period in seen if landed.period(period) is None]
     if unknown:
         seen |= _day_pins(table.ingested_days(since=_first_day(source, min(unknown)), periods=unknown))
@@ -281,14 +287,15 @@ def _listed_files(source: GcpBillingSource) -> list[DeliveredFile]:
         if source.location and "://" not in source.location:
             files = [replace(file, path=Path(source.location) / file.name) for file in files]
     readable = [file for file in files if _is_readable(file.name)]
+    # What the configuration names is meant to be read, whatever it is called.
     if unknown := [
-        file for file in files if not _is_readable(file.name) and not file.name.endswith(("_SUCCESS", ".txt", ".md"))
+        file for file in files if not _is_readable(file.name) and (source.files or not is_beside_data(file.name))
     ]:
         raise DeliveryError(
             f"{source.name}: the delivery has a file that we don't read.",
             where=unknown[0].where,
             expected="Parquet (.parquet) or newline-delimited JSON (.json, .ndjson, .jsonl, each also .gz)",
-            found=", ".join(sorted({Path(file.name).suffix for file in unknown})),
+            found=", ".join(file.name for file in unknown[:5]),
             remedy="extract with --destination_format=PARQUET or NEWLINE_DELIMITED_JSON (CSV has no nested fields), or take the "
             "file out",
         )
@@ -296,7 +303,7 @@ def _listed_files(source: GcpBillingSource) -> list[DeliveredFile]:
 
 
 def _is_readable(name: str) -> bool:
-    return name.endswith(_PARQUET) or is_json(name)
+    return is_parquet(name) or is_json(name)
 
 
 def _months(files: Sequence[DeliveredFile]) -> dict[str, tuple[str, ...]]:

@@ -71,7 +71,14 @@ def test_what_is_no_amount_is_no_decimal(number: float) -> None:
     assert _session.execute("SELECT try_exact_decimal(?)", [number]).fetchone() == (None,)
 
 
-@pytest.mark.parametrize("text", ["abc", "1,000", "nan", "inf", "1e20", "12 USD"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("abc", "1,000", "nan", "inf", "Infinity", "1e20", "1e400", "12 USD", "$1", "10%", "(1)", "1 000", "1f", "."),
+        # What DuckDB's casts take for numbers, or those of other languages do.
+        *("1_000", "1_000_000.000000000000", "0x10", "0b11", "+-1", " +-1", "+-1234567890.123456", "true", "\uff11"),
+    ],
+)
 def test_text_that_is_no_amount_is_no_decimal(text: str) -> None:
     assert _session.execute("SELECT try_exact_decimal_of_text(?)", [text]).fetchone() == (None,)
 

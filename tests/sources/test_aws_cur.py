@@ -437,7 +437,7 @@ def test_bare_files_of_several_periods_are_a_delivery_for_each(tmp_path: Path) -
 
 def test_a_bare_file_with_a_line_of_no_period_is_refused(tmp_path: Path) -> None:
     file = write_legacy(tmp_path / "bill.csv", [line("Usage", 2, bill_billing_period_start_date="")])
-    with pytest.raises(DeliveryError, match="name no billing period"):
+    with pytest.raises(DeliveryError, match="A line names no billing period"):
         deliveries(AwsCurSource(name="payer", files=(file,)))
 
 

@@ -173,9 +173,10 @@ def test_a_row_without_a_billing_period_names_its_source_and_file(folder: Path) 
     write_csv(folder / "2026-09.csv", [row(BillingPeriodStart="NULL")])
     with pytest.raises(DeliveryError) as refused:
         focus.deliveries(_source(folder))
-    assert (refused.value.problem, refused.value.where) == (
-        "gpu-cloud: some lines name no billing period.",
-        str(folder / "2026-09.csv"),
+    assert (refused.value.problem, refused.value.where, refused.value.expected) == (
+        "gpu-cloud: a line names no billing period.",
+        f"{folder / '2026-09.csv'}, row 1",
+        "a date in BillingPeriodEnd or BillingPeriodStart",
     )
 
 
