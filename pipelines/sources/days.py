@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import DeliveryError
+from pipelines.sources.delivered_files import is_beside_data
 from pipelines.sources.deliveries import (
     DeliveredFile,
     Delivery,
@@ -33,6 +34,23 @@ def measured_days(period: str) -> list[str]:
     first = date.fromisoformat(f"{period}-01")
     following = (first + timedelta(days=31)).replace(day=1)
     return [str(first + timedelta(days=number)) for number in range((following - first).days + 1)]
+
+
+def is_of_data(path: Path, endings: tuple[str, ...], source: UsageSource) -> bool:
+    """Whether a path is a file of a day's data. Raises DeliveryError for a file that may be and has an unknown ending."""
+    if not path.is_file() or path.name.startswith("."):
+        return False
+    if path.name.lower().endswith(endings):
+        return True
+    if is_beside_data(path.name):
+        return False
+    raise DeliveryError(
+        "A file has an ending that we don't read.",
+        where=f"source {source.name}, file {path}",
+        expected=f"a name that ends in {' or '.join(endings)}, in small or capital letters",
+        found=path.name,
+        remedy="write it so, if it is part of the day's data; else move it elsewhere, so that nobody takes it for counted",
+    )
 
 
 def look_at_days(files: Iterable[tuple[str, str, Path]]) -> dict[str, str]:

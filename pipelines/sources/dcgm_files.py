@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from pipelines.errors import DeliveryError
-from pipelines.lake.database import scanned
-from pipelines.sources.days import check_days, deliveries_of_days, look_at_days
+from pipelines.sources.days import check_days, deliveries_of_days, is_of_data, look_at_days
+from pipelines.sources.delivered_files import by_compression, is_gzip
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
     Delivery,
@@ -37,19 +37,19 @@ _LARGEST_RESPONSE_BYTES = 256 * 1024 * 1024
 _SMALLEST_BUFFER_BYTES = 1024 * 1024
 
 _READ_RESPONSES = """
-CREATE OR REPLACE TEMP TABLE prometheus_responses AS
 SELECT filename AS path, status, "errorType" AS error_type, error, data
 FROM read_json(
-    $1,
+    ${number},
+    {compression},
     format = 'unstructured',
     filename = true,
-    maximum_object_size = $2,
-    columns = {
+    maximum_object_size = {largest},
+    columns = {{
         status: 'VARCHAR',
         errorType: 'VARCHAR',
         error: 'VARCHAR',
         data: 'STRUCT("resultType" VARCHAR, "result" STRUCT("metric" MAP(VARCHAR, VARCHAR), "values" VARCHAR[][])[])'
-    }
+    }}
 )
 """
 
@@ -83,8 +83,13 @@ def create_series(connection: duckdb.DuckDBPyConnection, *, files: str) -> None:
     """
     paths = [Path(path) for (path,) in connection.sql(f"SELECT path FROM {files} ORDER BY path").fetchall()]
     largest = max([_SMALLEST_BUFFER_BYTES, *map(_response_bytes, paths)])
+    packed = by_compression(paths)
+    responses = " UNION ALL ".join(
+        _READ_RESPONSES.format(number=number, compression=option, largest=largest)
+        for number, option in enumerate(packed, start=1)
+    )
     try:
-        connection.execute(_READ_RESPONSES, [[scanned(path) for path in paths], largest])
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE prometheus_responses AS {responses}", list(packed.values()))
     except duckdb.InvalidInputException as error:
         raise DeliveryError(
             "A telemetry file can't be read as a Prometheus API response.",
@@ -114,7 +119,7 @@ def create_series(connection: duckdb.DuckDBPyConnection, *, files: str) -> None:
             source_row,
             -- Functions such as avg_over_time() drop the name; the file is then named after the metric.
             coalesce(
-                series.metric['__name__'], regexp_replace(parse_filename(source_file), '\\.json(\\.gz)?$', '')
+                series.metric['__name__'], regexp_replace(parse_filename(source_file), '\\.json(\\.gz)?$', '', 'i')
             ) AS metric,
             series.metric AS labels,
             series."values" AS points
@@ -127,7 +132,7 @@ def create_series(connection: duckdb.DuckDBPyConnection, *, files: str) -> None:
 def _response_bytes(path: Path) -> int:
     """The size of a response, unpacked. Raises DeliveryError for one too large to be read in one piece."""
     size = path.stat().st_size
-    if path.suffix == ".gz":
+    if is_gzip(path):
         with path.open("rb") as packed:
             packed.seek(-4, os.SEEK_END)
             # RFC 1952: a gzip file ends with the size of what was packed.
@@ -160,7 +165,7 @@ def _files(source: UsageSource) -> Iterator[tuple[str, str, Path]]:
         if folder.is_dir() and len(folder.name) == len("YYYY-MM-DD") and folder.name[:4].isdigit():
             day = _day(folder, source)
             for path in folder.rglob("*"):
-                if path.is_file() and path.name.endswith(_SUFFIXES) and not path.name.startswith("."):
+                if is_of_data(path, _SUFFIXES, source):
                     yield day, path.relative_to(folder).as_posix(), path
 
 

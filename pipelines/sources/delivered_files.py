@@ -259,6 +259,14 @@ def compression(file: Path) -> str:
     return f"compression = '{'gzip' if is_gzip(file) else 'uncompressed'}'"
 
 
+def by_compression(files: Iterable[Path]) -> dict[str, list[str]]:
+    """Text files as DuckDB's readers take them, by the option that says how to unpack them."""
+    result: dict[str, list[str]] = {}
+    for file in files:
+        result.setdefault(compression(file), []).append(scanned(file))
+    return result
+
+
 def is_beside_data(name: str) -> bool:
     """Whether a file's name says that it is none of the data: hidden, a marker such as _SUCCESS, a checksum or a note."""
     parts = name.split("/")
@@ -493,7 +501,7 @@ def _csv_columns(file: Path, where: str, provider: str) -> list[FileColumn]:
 
 def _refuse_wide_characters(file: Path, where: str, provider: str) -> None:
     """Refuse text in UTF-16 or UTF-32, with its mark or without: plain text has no byte of value 0."""
-    with reading(where, provider), _open_bytes(file) as content:
+    with reading(where, provider), open_bytes(file) as content:
         first = content.read(_FIRST_BYTES)
     if first.startswith(_WIDE_MARKS) or b"\0" in first:
         raise DeliveryError(
@@ -508,7 +516,7 @@ def _refuse_wide_characters(file: Path, where: str, provider: str) -> None:
 
 def _refuse_other_text(file: Path, where: str, provider: str) -> None:
     """Refuse a file with a line that isn't UTF-8, such as one saved as Latin-1."""
-    with reading(where, provider), _open_bytes(file) as content:
+    with reading(where, provider), open_bytes(file) as content:
         for number, line in enumerate(content, start=1):
             try:
                 line.decode("utf-8")
@@ -621,11 +629,12 @@ def refuse_damaged_archive(file: Path, where: str, provider: str) -> None:
 
 @contextmanager
 def _open_text(file: Path) -> Iterator[io.TextIOBase]:
-    with _open_bytes(file) as content, io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as text:
+    with open_bytes(file) as content, io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as text:
         yield text
 
 
-def _open_bytes(file: Path) -> IO[bytes]:
+def open_bytes(file: Path) -> IO[bytes]:
+    """A text file's bytes, unpacked where its name says that it is packed."""
     return cast("IO[bytes]", gzip.open(file, "rb")) if is_gzip(file) else file.open("rb")
 
 

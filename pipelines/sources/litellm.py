@@ -6,17 +6,17 @@ such files. The payload is https://docs.litellm.ai/docs/proxy/logging_spec; docs
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from pipelines.errors import DeliveryError
-from pipelines.lake.database import scanned
-from pipelines.sources.days import check_days, deliveries_of_days, look_at_days
+from pipelines.sources.days import check_days, deliveries_of_days, is_of_data, look_at_days
+from pipelines.sources.delivered_files import by_compression, open_bytes
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
     Delivery,
@@ -25,13 +25,12 @@ from pipelines.sources.deliveries import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pipelines.config import UsageSource
     from pipelines.sources.findings import Finding
 
 KIND = "litellm"
-_FILE_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.jsonl(\.gz)?")
+_FILE_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.jsonl(\.gz)?", re.IGNORECASE)
 _FOLDER_NAME = re.compile(r"\d{4}-\d{2}-\d{2}")
 _SUFFIXES = (".jsonl", ".jsonl.gz")
 
@@ -46,14 +45,14 @@ _FORM_FIELDS = frozenset(
 
 # One column of whole lines: U+0001 can't occur in JSON. A line that is no JSON is a row too, and so is an empty one.
 _READ_LINES = """
-CREATE OR REPLACE TEMP TABLE litellm_file_lines AS
-SELECT CAST(row_number() OVER () AS BIGINT) AS position, filename AS path, line
+SELECT filename AS path, line
 FROM read_csv(
-    $1,
+    ${number},
+    {compression},
     filename = true,
     auto_detect = false,
     header = false,
-    columns = {line: 'VARCHAR'},
+    columns = {{line: 'VARCHAR'}},
     delim = chr(1),
     quote = '',
     escape = ''
@@ -109,9 +108,17 @@ def create_lines(connection: duckdb.DuckDBPyConnection, *, files: str) -> None:
 
     Raises DeliveryError when a file is no text in lines.
     """
-    paths = [path for (path,) in connection.sql(f"SELECT path FROM {files} ORDER BY path").fetchall()]
+    paths = [Path(path) for (path,) in connection.sql(f"SELECT path FROM {files} ORDER BY path").fetchall()]
+    packed = by_compression(paths)
+    lines = " UNION ALL ".join(
+        _READ_LINES.format(number=number, compression=option) for number, option in enumerate(packed, start=1)
+    )
     try:
-        connection.execute(_READ_LINES, [[scanned(path) for path in paths]])
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE litellm_file_lines AS "
+            f"SELECT CAST(row_number() OVER () AS BIGINT) AS position, path, line FROM ({lines})",
+            list(packed.values()),
+        )
     except duckdb.InvalidInputException as error:
         raise DeliveryError(
             "A request log can't be read as lines of JSON.",
@@ -159,10 +166,13 @@ def _files(source: UsageSource) -> Iterator[tuple[str, str, Path]]:
         if entry.is_dir() and _FOLDER_NAME.fullmatch(entry.name):
             day = _day(entry.name, entry, source)
             for path in entry.rglob("*"):
-                if path.is_file() and path.name.endswith(_SUFFIXES) and not path.name.startswith("."):
+                if is_of_data(path, _SUFFIXES, source):
                     yield day, path.relative_to(source.location).as_posix(), path
         elif entry.is_file() and (match := _FILE_NAME.fullmatch(entry.name)):
             yield _day(match.group(1), entry, source), entry.name, entry
+        elif entry.is_file() and _FOLDER_NAME.match(entry.name):
+            # Named after a day, and of no ending that we read.
+            is_of_data(entry, _SUFFIXES, source)
 
 
 def _day(name: str, path: Path, source: UsageSource) -> str:
@@ -179,7 +189,7 @@ def _day(name: str, path: Path, source: UsageSource) -> str:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as content:
+    with open_bytes(path) as content:
         yield from content
 
 
