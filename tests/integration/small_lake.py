@@ -42,9 +42,9 @@ def neighbour(folder: Path) -> BillSource:
 
 
 def neighbour_delivers(folder: Path, run: int, cost: str) -> None:
-    """Its month in two lines, of this cost together."""
-    half = str(Decimal(cost) / 2)
-    lines = [Aws().line(half, **_NEIGHBOUR), Aws().line(half, **_NEIGHBOUR)]
+    """Its month in two lines, of this cost together; each is a file, and two that are the same would be refused."""
+    quarter = Decimal(cost) / 4
+    lines = [Aws().line(str(part), **_NEIGHBOUR) for part in (quarter, Decimal(cost) - quarter)]
     place = Folder(folder)
     place.deliver(Aws().export(place, run, lines, ".parquet"))
 
