@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import BinaryIO, cast
+from typing import IO
 
 import duckdb
 
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
-from pipelines.sources.delivered_files import LONGEST_LINE
+from pipelines.sources.csv_files import LONGEST_LINE
+from pipelines.sources.files import is_csv, is_parquet, open_bytes
 from pipelines.sources.findings import Finding, Sample, missing
 from pipelines.sources.kinds import reader
 
@@ -49,7 +49,7 @@ def try_first_rows(sample: Sample) -> Finding:
 
 def _is_cheap(sample: Sample) -> bool:
     file = sample.file
-    if file.path is None or not (_TEXT.search(file.name) or file.name.lower().endswith(".parquet")):
+    if file.path is None or not (_TEXT.search(file.name) or is_parquet(file.name)):
         return file.size is not None and file.size <= LARGEST
     return True
 
@@ -78,14 +78,12 @@ def _beginning(file: Path, folder: Path) -> Path:
     """Of a text file a copy of its first rows under the same name; others are read where they lie, in part."""
     if not _TEXT.search(file.name):
         return file
-    is_packed = file.name.lower().endswith(".gz")
-    open_file: Callable[[Path, str], object] = gzip.open if is_packed else open
     beginning = folder / "beginning" / file.name
     beginning.parent.mkdir()
     try:
-        with cast(BinaryIO, open_file(file, "rb")) as content, cast(BinaryIO, open_file(beginning, "wb")) as copy:
+        with open_bytes(file) as content, open_bytes(beginning, "wb") as copy:
             # The header of a CSV file is a record too; a line of JSON is always one.
-            records = _records(content) if ".csv" in file.name.lower() else content
+            records = _records(content) if is_csv(file) else content
             copy.writelines(islice(records, ROWS + 1))
     except (EOFError, OSError):
         # A damaged archive: the reader says what of it.
@@ -93,7 +91,7 @@ def _beginning(file: Path, folder: Path) -> Path:
     return beginning
 
 
-def _records(content: BinaryIO) -> Iterator[bytes]:
+def _records(content: IO[bytes]) -> Iterator[bytes]:
     """Lines; those of one record, whose quoted values hold line breaks, together."""
     record, quotes = b"", 0
     for line in content:

@@ -34,7 +34,7 @@ from pipelines.sources.aws_cur_manifests import (
 )
 from pipelines.sources.aws_cur_relation import LAYOUT, is_packed_csv, readable_file
 from pipelines.sources.aws_exports import DATA_EXPORTS, LEGACY_REPORTS, Export, KnownExports, known_exports
-from pipelines.sources.delivered_files import billing_periods, file_columns, is_csv, is_parquet
+from pipelines.sources.delivered_files import billing_periods, file_columns
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
     DeliveredFile,
@@ -46,6 +46,7 @@ from pipelines.sources.deliveries import (
     local_file,
     signature_of,
 )
+from pipelines.sources.files import is_csv, is_parquet
 from pipelines.sources.findings import Finding, Sample, cheapest, missing
 from pipelines.sources.stores import FolderStore, Store, StoredObject, open_store, stored_file
 

@@ -26,12 +26,12 @@ from pipelines.sources.aws_cur_columns import (
 )
 from pipelines.sources.delivered_files import (
     DeliveredRows,
-    FileColumn,
     Unreadable,
     decimal_expression,
     text_expression,
     timestamp_expression,
 )
+from pipelines.sources.files import FileColumn
 
 _BLOCK = 1 << 20
 _TEXT_MAP = "MAP(VARCHAR, VARCHAR)"

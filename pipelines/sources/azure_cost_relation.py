@@ -23,12 +23,12 @@ from pipelines.sources.azure_cost_columns import (
 )
 from pipelines.sources.delivered_files import (
     DeliveredRows,
-    FileColumn,
     Unreadable,
     decimal_expression,
     text_expression,
     timestamp_expression,
 )
+from pipelines.sources.files import FileColumn
 
 _INTEGER = r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)"
 _NUMBER = re.compile(rf"VARCHAR|FLOAT|DOUBLE|DECIMAL\(.*\)|{_INTEGER}")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import DeliveryError
-from pipelines.sources.delivered_files import is_beside_data
 from pipelines.sources.deliveries import (
     DeliveredFile,
     Delivery,
@@ -19,6 +18,7 @@ from pipelines.sources.deliveries import (
     local_file,
     signature_of,
 )
+from pipelines.sources.files import is_beside_data
 from pipelines.sources.findings import Finding
 
 if TYPE_CHECKING:

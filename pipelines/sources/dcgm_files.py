@@ -16,12 +16,12 @@ import duckdb
 
 from pipelines.errors import DeliveryError
 from pipelines.sources.days import check_days, deliveries_of_days, is_of_data, look_at_days
-from pipelines.sources.delivered_files import by_compression, is_gzip
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
     Delivery,
     Landed,
 )
+from pipelines.sources.files import by_compression, is_gzip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

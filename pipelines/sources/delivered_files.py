@@ -6,44 +6,30 @@ and becomes Parquet once; Parquet is read where it lies. Every row knows its fil
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
-import io
 import json
 import re
-import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import Any, Protocol
 
 import duckdb
 
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import identifier, literal, scanned
+from pipelines.sources.csv_files import (
+    csv_columns,
+    csv_reader,
+    is_ragged,
+    reading_text,
+    refuse_other_separator,
+    refuse_other_text,
+)
+from pipelines.sources.files import FileColumn, is_csv, reading, refuse_damaged_archive
 
-# A header or value may be as long as the line that DuckDB is told to read.
-LONGEST_LINE = 16_777_216
-_PACKED_BLOCK = 1 << 20
 _MOST_DECIMAL_DIGITS = 38
 _UNREADABLE = "error('a value can''t be read')"
-_BESIDE_DATA = (".txt", ".md", ".crc", ".md5", ".sha256")
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-# What a program that writes two or four bytes for each character puts first.
-_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
-_FIRST_BYTES = 4096
-
-
-@dataclass(frozen=True)
-class FileColumn:
-    """One column of a file: its header, the SQL name it is read by, its DuckDB type."""
-
-    header: str
-    name: str
-    type: str
 
 
 @dataclass(frozen=True)
@@ -185,7 +171,7 @@ def billing_periods(
     )
     needed = [column for column in layout.columns if re.search(rf"\b{re.escape(column)}\b", layout.period)]
     listed = ", ".join(f"{layout.expression(column, columns, _null)} AS {identifier(column)}" for column in needed)
-    with reading(where, layout.provider, text=file if is_csv(file) else None):
+    with reading_text(file, where, layout.provider) if is_csv(file) else reading(where, layout.provider):
         periods = connection.sql(
             f"SELECT DISTINCT {layout.period} AS period FROM (SELECT {listed} FROM {relation})"
         ).fetchall()
@@ -221,7 +207,7 @@ def _refuse_first_line_without_period(
 def file_columns(connection: duckdb.DuckDBPyConnection, layout: Layout, file: Path, where: str) -> list[FileColumn]:
     """A file's columns as delivered. Raises DeliveryError for one that can't be read or that the layout refuses."""
     columns = (
-        _csv_columns(file, where, layout.provider)
+        csv_columns(file, where, layout.provider)
         if is_csv(file)
         else _parquet_columns(connection, file, where, layout.provider)
     )
@@ -229,48 +215,14 @@ def file_columns(connection: duckdb.DuckDBPyConnection, layout: Layout, file: Pa
         layout.refuse_unreadable(columns, where)
     except DeliveryError:
         if is_csv(file):
-            _refuse_other_separator(columns, where, layout.provider)
+            refuse_other_separator(columns, where, layout.provider)
         raise
     return columns
 
 
 def csv_relation(layout: Layout, file: Path, columns: Sequence[FileColumn], where: str) -> str:
     """SQL that reads a CSV file's lines, each column as text. Raises DeliveryError for lines that differ in length."""
-    return _csv_reader(file, columns, ragged=_ragged(file, where, layout.provider))
-
-
-def is_csv(file: Path) -> bool:
-    """Whether the file's name says CSV, compressed or not."""
-    return file.name.lower().endswith((".csv", ".csv.gz"))
-
-
-def is_parquet(name: str) -> bool:
-    """Whether a file's name says Parquet."""
-    return name.lower().endswith(".parquet")
-
-
-def is_gzip(file: Path) -> bool:
-    """Whether the file's name says that it is compressed with gzip."""
-    return file.name.lower().endswith(".gz")
-
-
-def compression(file: Path) -> str:
-    """How DuckDB has to unpack a text file, as a reader's option: by itself it would go by the name, its case included."""
-    return f"compression = '{'gzip' if is_gzip(file) else 'uncompressed'}'"
-
-
-def by_compression(files: Iterable[Path]) -> dict[str, list[str]]:
-    """Text files as DuckDB's readers take them, by the option that says how to unpack them."""
-    result: dict[str, list[str]] = {}
-    for file in files:
-        result.setdefault(compression(file), []).append(scanned(file))
-    return result
-
-
-def is_beside_data(name: str) -> bool:
-    """Whether a file's name says that it is none of the data: hidden, a marker such as _SUCCESS, a checksum or a note."""
-    parts = name.split("/")
-    return any(part.startswith((".", "_")) for part in parts) or parts[-1].lower().endswith(_BESIDE_DATA)
+    return csv_reader(file, columns, ragged=is_ragged(file, where, layout.provider))
 
 
 def text_expression(source: FileColumn) -> str:
@@ -398,16 +350,16 @@ def _csv_as_parquet(connection: duckdb.DuckDBPyConnection, layout: Layout, file:
     expressions = ", ".join(
         f"{layout.expression(column, columns, _fails)} AS {identifier(column)}" for column in layout.columns
     )
-    ragged = _ragged(file, name, layout.provider)
+    ragged = is_ragged(file, name, layout.provider)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         connection.execute(
-            f"COPY (SELECT {expressions} FROM {_csv_reader(file, columns, ragged=ragged)}) "
+            f"COPY (SELECT {expressions} FROM {csv_reader(file, columns, ragged=ragged)}) "
             f"TO {literal(target)} (FORMAT PARQUET, COMPRESSION snappy)"
         )
     except duckdb.Error as error:
-        _refuse_other_text(file, name, layout.provider)
-        reader = _csv_reader(file, columns, ragged=True)
+        refuse_other_text(file, name, layout.provider)
+        reader = csv_reader(file, columns, ragged=True)
         _refuse_first_unreadable_value(connection, layout, reader, name, columns, layout.columns)
         raise DeliveryError(
             "The CSV file can't be read.",
@@ -481,171 +433,3 @@ def _long_decimal(members: Sequence[tuple[Any, ...]]) -> str | None:
     """The longest decimal of a column's elements, where DuckDB's are shorter."""
     precision, scale = max((member[2] or 0, member[3] or 0) for member in members)
     return f"decimal of {precision} digits, {scale} of them decimals" if precision > _MOST_DECIMAL_DIGITS else None
-
-
-def _csv_columns(file: Path, where: str, provider: str) -> list[FileColumn]:
-    _refuse_wide_characters(file, where, provider)
-    # Read by position: DuckDB folds the case of names, and tags may differ in nothing else.
-    with reading(where, provider, text=file), _open_text(file) as text:
-        headers = next(_csv_rows(text), [])
-    if not headers:
-        raise DeliveryError(
-            "The CSV file has no header.",
-            where=where,
-            expected="a first line with the names of the columns",
-            found="an empty line" if file.stat().st_size else "an empty file: 0 bytes",
-            remedy=f"have {provider} deliver the file again, or copy it again: a copy may have broken off",
-        )
-    return [FileColumn(header=header, name=f"column{number}", type="VARCHAR") for number, header in enumerate(headers)]
-
-
-def _refuse_wide_characters(file: Path, where: str, provider: str) -> None:
-    """Refuse text in UTF-16 or UTF-32, with its mark or without: plain text has no byte of value 0."""
-    with reading(where, provider), open_bytes(file) as content:
-        first = content.read(_FIRST_BYTES)
-    if first.startswith(_WIDE_MARKS) or b"\0" in first:
-        raise DeliveryError(
-            "The CSV file isn't written in UTF-8.",
-            where=where,
-            expected="UTF-8",
-            found="UTF-16 or UTF-32: several bytes for each character",
-            remedy=f"take the file as {provider} wrote it; a program that it was opened in may have changed it. Or save it as "
-            "CSV UTF-8",
-        )
-
-
-def _refuse_other_text(file: Path, where: str, provider: str) -> None:
-    """Refuse a file with a line that isn't UTF-8, such as one saved as Latin-1."""
-    with reading(where, provider), open_bytes(file) as content:
-        for number, line in enumerate(content, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise DeliveryError(
-                    "The CSV file isn't written in UTF-8.",
-                    where=f"{where}, line {number}",
-                    expected="UTF-8",
-                    found=repr(line[max(error.start - 10, 0) : error.end + 10]),
-                    remedy=f"take the file as {provider} wrote it; a program that it was opened in may have changed it. Or "
-                    "save it as CSV UTF-8",
-                ) from error
-
-
-def _refuse_other_separator(columns: Sequence[FileColumn], where: str, provider: str) -> None:
-    header = ",".join(column.header for column in columns)
-    for separator, name in _SEPARATORS.items():
-        if header.count(separator) > header.count(","):
-            raise DeliveryError(
-                f"The CSV file's fields are separated by {name}, not by commas.",
-                where=where,
-                expected="commas",
-                found=header[:100],
-                remedy=f"take the file as {provider} wrote it: a spreadsheet that saves {name} changes numbers and dates too. "
-                "Or save it with commas between fields, points in numbers, dates as 2026-10-01",
-            )
-
-
-def _csv_reader(file: Path, columns: Sequence[FileColumn], *, ragged: bool) -> str:
-    types = ", ".join(f"'{column.name}': 'VARCHAR'" for column in columns)
-    # DuckDB reads padded rows with quoted line ends only on one thread.
-    padding = ", null_padding = true, parallel = false" if ragged else ""
-    # It takes a file whose last line ends otherwise than the first for damaged, unless told not to be strict. Of other files it
-    # takes a line end inside a quoted header for their own, and then finds no row at all, unless told which it is.
-    ends = ", strict_mode = false" if _line_ends_differ(file) else f", new_line = '{_line_end(file)}'"
-    return (
-        f"read_csv({literal(scanned(file))}, columns = {{{types}}}, header = true, auto_detect = false, "
-        f"hive_partitioning = false, {compression(file)}, delim = ',', "
-        f"quote = '\"', escape = '\"', nullstr = '', max_line_size = {LONGEST_LINE}{padding}{ends})"
-    )
-
-
-def _line_end(file: Path) -> str:
-    r"""How the header ends, written as DuckDB wants it: ``\\r\\n`` or ``\\n``."""
-    with _open_text(file) as text:
-        lines = _Remembered(text)
-        next(_csv_rows(lines), None)
-    return r"\r\n" if lines.last.endswith("\r\n") else r"\n"
-
-
-class _Remembered:
-    """Lines, and the last one taken."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
-        self.last = ""
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        self.last = next(self._lines)
-        return self.last
-
-
-def _ragged(file: Path, where: str, provider: str) -> bool:
-    """Whether every row lacks the same number of trailing fields. Rows that differ in length are refused."""
-    with reading(where, provider, text=file), _open_text(file) as text:
-        rows = _csv_rows(text)
-        width = len(next(rows, []))
-        first = next(rows, None)
-        if first is None or len(first) == width:
-            return False
-        for number, row in enumerate(rows, start=2):
-            if len(row) != len(first):
-                raise DeliveryError(
-                    "The CSV file's rows differ in length.",
-                    where=f"{where}, row {number}",
-                    expected=f"{len(first)} fields, as in row 1 (the header has {width})",
-                    found=f"{len(row)} fields",
-                    remedy=f"the file is damaged: have {provider} deliver it again",
-                )
-    return True
-
-
-def _line_ends_differ(file: Path) -> bool:
-    """Whether a CSV file, not packed, ends its first line with CR LF and its last with LF alone, or the other way round."""
-    if is_gzip(file):
-        return False
-    with file.open("rb") as content:
-        first = content.readline(LONGEST_LINE)
-        content.seek(max(file.stat().st_size - 2, 0))
-        last = content.read()
-    return last.endswith(b"\n") and first.endswith(b"\r\n") != last.endswith(b"\r\n")
-
-
-def _csv_rows(text: Iterable[str]) -> Iterator[list[str]]:
-    # The limit is the whole process's, so that taking it back would cut short a reader on another thread.
-    csv.field_size_limit(LONGEST_LINE)
-    return csv.reader(text)
-
-
-def refuse_damaged_archive(file: Path, where: str, provider: str) -> None:
-    """Read a gzip file to its end: DuckDB takes one that breaks off or whose checksum is wrong for whole."""
-    if is_gzip(file):
-        with reading(where, provider), gzip.open(file, "rb") as content:
-            while content.read(_PACKED_BLOCK):
-                pass
-
-
-@contextmanager
-def _open_text(file: Path) -> Iterator[io.TextIOBase]:
-    with open_bytes(file) as content, io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as text:
-        yield text
-
-
-def open_bytes(file: Path) -> IO[bytes]:
-    """A text file's bytes, unpacked where its name says that it is packed."""
-    return cast("IO[bytes]", gzip.open(file, "rb")) if is_gzip(file) else file.open("rb")
-
-
-@contextmanager
-def reading(where: str, provider: str, *, text: Path | None = None) -> Iterator[None]:
-    """Turn what readers of files raise into a DeliveryError that names the file; of a text file, a line that isn't UTF-8."""
-    try:
-        yield
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error, duckdb.Error) as error:
-        if text:
-            _refuse_other_text(text, where, provider)
-        raise DeliveryError(
-            "The file can't be read.", where=where, found=str(error), remedy=f"have {provider} deliver the file again"
-        ) from error

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from pipelines.config import FocusSource
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
-from pipelines.sources.delivered_files import billing_periods, file_columns, is_beside_data, is_csv
+from pipelines.sources.delivered_files import billing_periods, file_columns
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
     DeliveredFile,
@@ -25,6 +25,7 @@ from pipelines.sources.deliveries import (
     local_file,
     signature_of,
 )
+from pipelines.sources.files import is_beside_data, is_csv
 from pipelines.sources.findings import Finding, Sample, cheapest, missing
 from pipelines.sources.focus_columns import dialect
 from pipelines.sources.focus_relation import LAYOUT, layout_of

@@ -12,13 +12,9 @@ import duckdb
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import literal
 from pipelines.sources import delivered_files
-from pipelines.sources.delivered_files import (
-    DeliveredRows,
-    FileColumn,
-    Unreadable,
-    decimal_expression,
-    timestamp_expression,
-)
+from pipelines.sources.csv_files import reading_text
+from pipelines.sources.delivered_files import DeliveredRows, Unreadable, decimal_expression, timestamp_expression
+from pipelines.sources.files import FileColumn, is_csv
 from pipelines.sources.focus_columns import (
     COLUMNS,
     DECIMALS,
@@ -156,7 +152,7 @@ def layout_of(connection: duckdb.DuckDBPyConnection, file: Path, where: str) -> 
     FOCUS asks for ISO 8601; spreadsheets turn it into 4/1/25. The order is taken where only one makes a date of every value
     and lets every billing period begin and end on the first of a month. Raises DeliveryError where neither or both do.
     """
-    if not delivered_files.is_csv(file):
+    if not is_csv(file):
         return LAYOUT
     dates = _slashed_dates(connection, file, where)
     if not any(dates.values()):
@@ -183,7 +179,7 @@ def _slashed_dates(connection: duckdb.DuckDBPyConnection, file: Path, where: str
     listed = ", ".join(
         f"list(DISTINCT {source.name}) FILTER (WHERE contains({source.name}, '/'))" for source in times.values()
     )
-    with delivered_files.reading(where, LAYOUT.provider, text=file):
+    with reading_text(file, where, LAYOUT.provider):
         [first] = connection.sql(f"SELECT {listed} FROM (SELECT * FROM {lines} LIMIT {_FIRST_LINES})").fetchall()
         if not any(first):
             return {}

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from pipelines.config import GcpBillingSource
 from pipelines.errors import DeliveryError
 from pipelines.lake.database import connect
-from pipelines.sources.delivered_files import is_beside_data, is_parquet
 from pipelines.sources.deliveries import (
     NOTHING_LANDED,
     DeliveredFile,
@@ -28,6 +27,7 @@ from pipelines.sources.deliveries import (
     local_file,
     signature_of,
 )
+from pipelines.sources.files import is_beside_data, is_parquet
 from pipelines.sources.findings import Finding, Sample, cheapest, missing
 from pipelines.sources.gcp_billing_relation import invoice_months, is_json
 from pipelines.sources.stores import open_store, stored_file

@@ -16,13 +16,12 @@ from pipelines.lake.database import identifier, literal, scanned
 from pipelines.sources import delivered_files
 from pipelines.sources.delivered_files import (
     DeliveredRows,
-    FileColumn,
     Unreadable,
     decimal_expression,
-    reading,
     text_expression,
     timestamp_expression,
 )
+from pipelines.sources.files import FileColumn, compression, reading, refuse_damaged_archive
 from pipelines.sources.gcp_billing_columns import (
     CREDIT_AMOUNT,
     DECIMALS,
@@ -141,7 +140,7 @@ def invoice_months(connection: duckdb.DuckDBPyConnection, file: Path, where: str
     ``where`` is the file's name for messages, and says what it is.
     """
     if is_json(where):
-        delivered_files.refuse_damaged_archive(file, where, PROVIDER)
+        refuse_damaged_archive(file, where, PROVIDER)
         relation = _json_reader(file, {"invoice": "STRUCT(month VARCHAR)"})
     else:
         delivered_files.file_columns(connection, LAYOUT, file, where)
@@ -253,7 +252,7 @@ def _refuse_type(source: FileColumn, expected: str, where: str) -> None:
 
 
 def _json_as_parquet(connection: duckdb.DuckDBPyConnection, file: Path, name: str, target: Path) -> Path:
-    delivered_files.refuse_damaged_archive(file, name, PROVIDER)
+    refuse_damaged_archive(file, name, PROVIDER)
     # COPY keeps the file's order, so that a line's number is its row number in the Parquet file, whatever the threads.
     with reading(name, PROVIDER):
         connection.execute(
@@ -293,5 +292,5 @@ def _json_reader(file: Path, columns: Mapping[str, str]) -> str:
     types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
     return (
         f"read_json({literal(scanned(file))}, format = 'newline_delimited', columns = {{{types}}}, "
-        f"maximum_object_size = {_LONGEST_LINE}, hive_partitioning = false, {delivered_files.compression(file)})"
+        f"maximum_object_size = {_LONGEST_LINE}, hive_partitioning = false, {compression(file)})"
     )
