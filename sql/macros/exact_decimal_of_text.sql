@@ -15,10 +15,12 @@ CREATE OR REPLACE MACRO try_exact_decimal_of_text(number) AS
         ELSE TRY_CAST(number AS DECIMAL(38, 18))
     END;
 
--- is_number_too_large(number): whether a number, or text that is one, lies beyond DECIMAL(38,18): 10^20 and above.
+-- is_number_too_large(number): whether a number, or text that is one, lies beyond DECIMAL(38,18): 10^20 and above. The double
+-- only finds what may: 99999999999999999999 is 10^20 as a double, and fits.
 CREATE OR REPLACE MACRO is_number_too_large(number) AS
     coalesce(
         isfinite(TRY_CAST(number AS DOUBLE)) AND abs(TRY_CAST(number AS DOUBLE)) >= 1e20
+        AND TRY_CAST(number AS DECIMAL(38, 18)) IS NULL
         AND NOT contains(CAST(number AS VARCHAR), '_'),
         false
     );

@@ -462,3 +462,14 @@ def test_a_header_may_be_longer_than_pythons_csv_reader_takes(tmp_path: Path) ->
     bill = normalised(tmp_path / "work", [file])
 
     assert rows(bill, "SELECT BilledCost, Tags = json_object($$" + tag + "$$, 'search') FROM staged") == [("7", True)]
+
+
+def test_a_number_is_too_large_from_ten_to_the_twentieth_on_and_not_where_its_double_is() -> None:
+    # The double of 99999999999999999999 is 10^20.
+    with connect() as connection:
+        row = connection.execute(
+            "SELECT is_number_too_large('99999999999999999999'), is_number_too_large('100000000000000000000'), "
+            "is_number_too_large('-1e20'), is_number_too_large(1e20::DOUBLE), is_number_too_large('inf'), "
+            "is_number_too_large('1_00000000000000000000'), is_number_too_large(NULL)"
+        ).fetchone()
+    assert row == (False, True, True, True, False, False, False)
