@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -24,6 +24,7 @@ STORE_SCHEMES = ("s3://", "az://")
 _PERIOD = r"^\d{4}-(0[1-9]|1[0-2])$"
 # DuckDB takes names for patterns, and would read other files (pipelines.lake.database.scanned).
 _PATTERN = re.compile(r"[*?\[]")
+_PathOrText = TypeVar("_PathOrText", str, Path)
 _ENVIRONMENT_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -34,7 +35,20 @@ def _source_name(name: str) -> str:
     return name
 
 
+def _no_pattern(path: _PathOrText) -> _PathOrText:
+    if _PATTERN.search(str(path)):
+        raise ValueError(f"'*', '?' or '[' in {path} would be read as a pattern; rename the file or its folder")
+    return path
+
+
+def _no_pattern_of_a_folder(location: str) -> str:
+    return location if location.startswith(STORE_SCHEMES) else _no_pattern(location)
+
+
 SourceName = Annotated[str, AfterValidator(_source_name)]
+ReadableFile = Annotated[Path, AfterValidator(_no_pattern)]
+ReadableLocation = Annotated[str, AfterValidator(_no_pattern_of_a_folder)]
+"""Of sources whose files are read where they lie."""
 
 
 class _Part(BaseModel):
@@ -53,7 +67,7 @@ class StoredSource(_Source):
     """
 
     location: str | None = None
-    files: tuple[Path, ...] = ()
+    files: tuple[ReadableFile, ...] = ()
     endpoint_url: str | None = None
     region: str | None = None
     account_url: str | None = None
@@ -66,13 +80,6 @@ class StoredSource(_Source):
         if location and re.match(r"\w+://(/|$)", location):
             raise ValueError("no bucket or container is named: s3://bucket/prefix, az://container/prefix")
         return location
-
-    @field_validator("files")
-    @classmethod
-    def _files_are_no_patterns(cls, files: tuple[Path, ...]) -> tuple[Path, ...]:
-        for file in files:
-            _refuse_pattern(str(file))
-        return files
 
     @model_validator(mode="after")
     def _one_place(self) -> StoredSource:
@@ -112,16 +119,12 @@ class GcpBillingSource(StoredSource):
     """
 
     kind: Literal["gcp-billing"] = "gcp-billing"
+    location: ReadableLocation | None = None
     table: Annotated[str, Field(pattern=r"^[^.`]+\.[^.`]+\.[^.`]+$")] | None = None
     project: str | None = None
     maximum_bytes_billed: Annotated[int, Field(gt=0)] = 100 * 1024**3
     since: Annotated[str, Field(pattern=_PERIOD)] | None = None
     storage_endpoint: str | None = None
-
-    @field_validator("location")
-    @classmethod
-    def _files_are_read_where_they_lie(cls, location: str | None) -> str | None:
-        return _refuse_pattern_of_folder(location)
 
     @model_validator(mode="after")
     def _one_place(self) -> GcpBillingSource:
@@ -133,11 +136,7 @@ class FocusSource(StoredSource):
     """Files in FOCUS, from anyone."""
 
     kind: Literal["focus"] = "focus"
-
-    @field_validator("location")
-    @classmethod
-    def _files_are_read_where_they_lie(cls, location: str | None) -> str | None:
-        return _refuse_pattern_of_folder(location)
+    location: ReadableLocation | None = None
 
 
 BillSource = AwsCurSource | AzureCostSource | GcpBillingSource | FocusSource
@@ -148,30 +147,12 @@ class UsageSource(_Source):
 
     kind: Literal["dcgm-files", "litellm"]
     location: Path | None = None
-    files: tuple[Path, ...] = ()
-
-    @field_validator("files")
-    @classmethod
-    def _files_are_no_patterns(cls, files: tuple[Path, ...]) -> tuple[Path, ...]:
-        for file in files:
-            _refuse_pattern(str(file))
-        return files
+    files: tuple[ReadableFile, ...] = ()
 
     @model_validator(mode="after")
     def _one_place(self) -> UsageSource:
         _exactly_one(self, "location", "files")
         return self
-
-
-def _refuse_pattern(path: str) -> None:
-    if _PATTERN.search(path):
-        raise ValueError(f"'*', '?' or '[' in {path} would be read as a pattern; rename the file or its folder")
-
-
-def _refuse_pattern_of_folder(location: str | None) -> str | None:
-    if location and not location.startswith(STORE_SCHEMES):
-        _refuse_pattern(location)
-    return location
 
 
 def _exactly_one(source: _Source, *places: str) -> None:

@@ -80,7 +80,7 @@ def test_environment_variables_fill_secrets_in(tmp_path: Path, monkeypatch: pyte
         ),
         (
             "lake: l\nbills:\n  - name: a\n    kind: aws-cur\n    files:\n      - '/x/cur[1].csv'\n",
-            "line 6, source a, bills.0.aws-cur.files: Value error, '*', '?' or '[' in /x/cur[1].csv would be read as a pattern",
+            "line 6, source a, bills.0.aws-cur.files.0: Value error, '*', '?' or '[' in /x/cur[1].csv would be read as a pattern",
         ),
         ("lake: l\nbills:\n  - {name: a, kind: gcp-billing, location: '/x*'}\n", "in /x* would be read as a pattern"),
         ("lake: l\nusage:\n  - {name: a, kind: litellm, files: ['/x?.jsonl']}\n", "in /x?.jsonl would be read as"),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipelines.config import Claim
 from pipelines.lake.database import connect
 
 
@@ -26,6 +29,14 @@ def test_two_accounts_stay_apart() -> None:
             "SELECT account_key('10'), account_key('1'), account_key('000'), account_key(NULL)"
         ).fetchone()
     assert row == ("10", "1", "000", None)
+
+
+@given(st.text("0a/A1-", min_size=1))
+def test_a_claim_knows_an_account_by_what_sql_knows_it_by(account: str) -> None:
+    with connect() as connection:
+        row = connection.execute("SELECT account_key($1)", [account]).fetchone()
+    assert row is not None
+    assert Claim(source="payer", billing_account=account).key == (row[0], "")
 
 
 def test_two_spellings_of_a_provider_are_one() -> None:
