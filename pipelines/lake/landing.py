@@ -74,7 +74,7 @@ class LandedSource:
         gone = {
             period
             for period in landed_periods(self.lake, self.source_name)
-            if (folder := _newest_folder(self.lake, self.source_name, period)) and not _lies_whole(folder)
+            if newest(self.lake, self.source_name, period) is None
         }
         return {
             period: "" if gone.intersection((period, *measured_days(period))) else look
@@ -121,8 +121,8 @@ def land(lake: Lake, delivery: Delivery) -> tuple[LandedDelivery, bool]:
         if landed and landed.signature == delivery.signature:
             return landed, False
         target = folder / delivery.version
-        if _lies_whole(target):
-            _refuse_other_bytes(target, delivery, folder / f".{delivery.version}.compared")
+        if record := _read_whole(target):
+            _refuse_other_bytes(record, delivery, folder / f".{delivery.version}.compared")
             _write_signature(target, delivery)
             copied = False
         else:
@@ -135,13 +135,13 @@ def land(lake: Lake, delivery: Delivery) -> tuple[LandedDelivery, bool]:
 def newest(lake: Lake, source_name: str, period: str) -> LandedDelivery | None:
     """The newest landed delivery of a period, or None where there is none, or no longer all of it."""
     folder = _newest_folder(lake, source_name, period)
-    return _read(folder) if folder and _lies_whole(folder) else None
+    return _read_whole(folder) if folder else None
 
 
 def refuse_gone(lake: Lake, source_name: str, period: str) -> None:
     """Raise DeliveryError where a period's newest delivery landed and isn't there any more, or not all of it."""
     folder = _newest_folder(lake, source_name, period)
-    if folder and not _lies_whole(folder):
+    if folder and _read_whole(folder) is None:
         raise DeliveryError(
             "What landed is no longer in landing, and the source was not asked for it again, or no longer has it.",
             where=f"source {source_name}, period {period}, version {folder.name}",
@@ -219,12 +219,12 @@ def _newest_folder(lake: Lake, source_name: str, period: str) -> Path | None:
     return folder / pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
 
 
-def _lies_whole(folder: Path) -> bool:
-    """Whether a landed delivery is still there with all its files; somebody may have deleted some."""
-    record = folder / _RECORD
-    return record.is_file() and all(
-        (folder / file["name"]).is_file() for file in json.loads(record.read_text(encoding="utf-8"))["files"]
-    )
+def _read_whole(folder: Path) -> LandedDelivery | None:
+    """What landed in a folder; None where it isn't there any more with all its files: somebody may have deleted some."""
+    if not (folder / _RECORD).is_file():
+        return None
+    landed = _read(folder)
+    return landed if all(file.path.is_file() for file in landed.files) else None
 
 
 def _fetch(delivery: Delivery, landed: LandedDelivery | None, partial: Path, target: Path) -> None:
@@ -292,8 +292,7 @@ def _fetch_file(file: DeliveredFile, target: Path, delivery: Delivery) -> str:
     return digest
 
 
-def _refuse_other_bytes(target: Path, delivery: Delivery, scratch: Path) -> None:
-    record = _read(target)
+def _refuse_other_bytes(record: LandedDelivery, delivery: Delivery, scratch: Path) -> None:
     if [file.name for file in record.files] != [file.name for file in delivery.files]:
         raise DeliveryError(
             "A delivery that has landed before now has other files under the same version.",
