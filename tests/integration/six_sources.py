@@ -6,6 +6,7 @@ import csv
 import json
 from calendar import monthrange
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from pipelines.config import Settings
@@ -165,7 +166,7 @@ def _deliver_requests(folder: Path, period: str) -> None:
     request = {
         "id": f"request-{period}",
         "status": "success",
-        "startTime": f"{period}-03T07:00:00Z",
+        "startTime": datetime.fromisoformat(f"{period}-03T07:00:00+00:00").timestamp(),
         "model": "gpt-4o",
         "custom_llm_provider": "openai",
         "prompt_tokens": 100,

@@ -12,19 +12,7 @@ import pytest
 from pipelines.config import UsageSource
 from pipelines.errors import DeliveryError
 from pipelines.sources.kinds import source_kind
-from tests.usage.small_days import DAY, GPU, UTILISATION, SmallDays, every, response, seconds, series
-
-REQUEST = {
-    "id": "1",
-    "status": "success",
-    "startTime": seconds("10:00"),
-    "model": "gpt-4o",
-    "custom_llm_provider": "openai",
-    "prompt_tokens": 100,
-    "completion_tokens": 20,
-    "total_tokens": 120,
-    "metadata": {},
-}
+from tests.usage.small_days import DAY, GPU, REQUEST, UTILISATION, SmallDays, every, response, series
 
 
 def test_logs_with_endings_in_capital_letters_packed_and_plain_are_read_together(tmp_path: Path) -> None:

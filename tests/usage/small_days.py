@@ -46,6 +46,20 @@ def seconds(clock: str, day: str = DAY) -> float:
     return midnight + 3600 * hours + 60 * minutes + (rest[0] if rest else 0)
 
 
+REQUEST = {
+    "id": "1",
+    "status": "success",
+    "startTime": seconds("10:00"),
+    "model": "gpt-4o",
+    "custom_llm_provider": "openai",
+    "prompt_tokens": 100,
+    "completion_tokens": 20,
+    "total_tokens": 120,
+    "metadata": {},
+}
+"""A logged request of 100 tokens in and 20 out."""
+
+
 def every(step: int, start: str, end: str) -> list[str]:
     """Clock times each ``step`` minutes from start up to, not including, end."""
 

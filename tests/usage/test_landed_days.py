@@ -18,25 +18,14 @@ from pipelines.models.contracts import contracts
 from pipelines.models.lineage import Lineage
 from pipelines.models.pull import pull
 from pipelines.models.usage_tables import build_usage
-from tests.usage.small_days import DAY, seconds
+from tests.usage.small_days import DAY, REQUEST
 
 PERIOD = DAY[: len("YYYY-MM")]
 
 
 def test_a_log_that_was_changed_in_landing_is_refused_and_fetched_anew_once_deleted(tmp_path: Path) -> None:
-    request = {
-        "id": "1",
-        "status": "success",
-        "startTime": seconds("10:00"),
-        "model": "gpt-4o",
-        "custom_llm_provider": "openai",
-        "prompt_tokens": 100,
-        "completion_tokens": 20,
-        "total_tokens": 120,
-        "metadata": {},
-    }
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / f"{DAY}.jsonl").write_text(json.dumps(request) + "\n", encoding="utf-8")
+    (tmp_path / "logs" / f"{DAY}.jsonl").write_text(json.dumps(REQUEST) + "\n", encoding="utf-8")
     source = UsageSource(name="gateway", kind="litellm", location=tmp_path / "logs")
     lineage = Lineage(Settings(lake=tmp_path / "lake", usage=(source,), file=tmp_path / "apportion.yaml"))
     ensure_tables(lineage.lake)
