@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/apportion demo
 
+# Where an environment forbids bytecode, each process that a test starts would compile the project anew.
 test: check servers
-	$(BIN)/pytest -n 2 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -24,7 +25,7 @@ servers: $(VENV)/.installed
 dagster: $(VENV)/.installed
 	$(BIN)/python -m pipelines.orchestration.user_interface
 
-# About ten minutes on two quiet cores; `make bench BENCH="--lines 100000 --parts cur,gcp"` takes less, --help tells.
+# Well over ten minutes on two quiet cores; `make bench BENCH="--lines 100000 --parts cur,gcp"` takes less, --help tells.
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks $(BENCH)
 
